@@ -1,4 +1,5 @@
 //! Dense optimisers against PyTorch (`fixtures/make_optim.py`) and their saved state.
+#![expect(clippy::unwrap_used, reason = "a test may stop at an error")]
 
 use candle_core::backprop::GradStore;
 use candle_core::{Device, Tensor};

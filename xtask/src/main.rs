@@ -1,2 +1,36 @@
-//! xtask.
-fn main() {}
+//! Slimbed's front: `cargo xtask COMMAND`.
+//!
+//! This file parses and dispatches; each command has a file of its own and calls the libraries.
+//! Exit codes: 0 success, 2 bad input, usage or configuration, 1 anything else. See [`failure`].
+
+mod cli;
+mod failure;
+mod output;
+mod threads;
+mod validate;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use crate::cli::{Cli, Command};
+use crate::output::Output;
+
+fn main() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => return failure::exit_with_usage(&error),
+    };
+    threads::configure(cli.common.threads);
+    let output = Output::new(cli.common.json);
+    match dispatch(&cli, output) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => failure::exit_with(&error, output),
+    }
+}
+
+fn dispatch(cli: &Cli, output: Output) -> anyhow::Result<()> {
+    match &cli.command {
+        Command::Validate(args) => validate::run(args, output),
+    }
+}

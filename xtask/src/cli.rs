@@ -1,0 +1,73 @@
+//! What the command line may say.
+
+use std::num::NonZeroUsize;
+
+use clap::{Args, Parser, Subcommand};
+
+use crate::validate::ValidateArgs;
+
+const EXAMPLES: &str = "\
+Examples:
+  cargo xtask validate --only fmt,layers,tidy
+  cargo xtask --json validate --skip tests
+
+Exit codes: 0 success; 2 bad input, usage or configuration; 1 anything else.
+With --json the last line of stdout is one JSON object, on failure {\"error\": …, \"exit_code\": …}; \
+progress, notes and the readable error go to stderr.";
+
+/// Train click-through models with small embedding tables, and ship the small tables.
+#[derive(Debug, Parser)]
+#[command(name = "xtask", bin_name = "cargo xtask", version, after_help = EXAMPLES)]
+pub struct Cli {
+    /// Flags that every command takes.
+    #[command(flatten)]
+    pub common: Common,
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// Flags that every command takes, before or after its name.
+#[derive(Clone, Debug, Args)]
+#[command(next_help_heading = "Common options")]
+pub struct Common {
+    /// Print the result as one JSON object on the last line of stdout.
+    #[arg(long, global = true)]
+    pub json: bool,
+    /// Seed of every random draw.
+    #[arg(long, global = true, value_name = "N", default_value_t = 1)]
+    pub seed: u64,
+    /// Worker threads; all cores unless RAYON_NUM_THREADS says otherwise. No result depends on it.
+    #[arg(long, global = true, value_name = "N")]
+    pub threads: Option<NonZeroUsize>,
+}
+
+/// The commands, each in a module of its own.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Check format, layers, tidiness, licences, lints, docs and tests: what CI runs.
+    Validate(ValidateArgs),
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn every_command_shows_examples() {
+        fn check(command: &clap::Command) {
+            let help = command.get_after_help().map(ToString::to_string);
+            let help = help.unwrap_or_default();
+            assert!(help.contains("Examples:"), "{}", command.get_name());
+            command.get_subcommands().for_each(check);
+        }
+        check(&Cli::command());
+    }
+}

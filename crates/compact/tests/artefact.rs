@@ -172,7 +172,8 @@ fn hostile_headers_give_errors() {
         "manifest of version 1",
     );
     check(&header("not json", "F32", [2, 2], 16), "expected JSON");
-    check("{}", "expected an artefact's JSON, found nothing");
+    let foreign = r#"{"t": {"dtype": "F32", "shape": [4], "data_offsets": [0, 16]}}"#;
+    check(foreign, "expected an artefact's JSON, found nothing");
 }
 
 #[test]

@@ -1,0 +1,137 @@
+//! What can go wrong with data, and where.
+
+use std::io;
+use std::path::PathBuf;
+
+use slimbed_files::FileError;
+
+/// Errors of `slimbed-data`; each names the file, and the line and column where there is one.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum DataError {
+    /// The file system refused.
+    #[error(transparent)]
+    File(#[from] FileError),
+    /// Reading or decompressing stopped in the middle.
+    #[error("{}:{line}: cannot read on: {source}; expected a whole, undamaged file", path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// The line that was being read, from 1.
+        line: u64,
+        /// The reason.
+        #[source]
+        source: io::Error,
+    },
+    /// The file holds no line.
+    #[error("{}:1: expected at least one line, found an empty file", path.display())]
+    EmptyFile {
+        /// The file.
+        path: PathBuf,
+    },
+    /// A line has too few or too many columns.
+    #[error("{}:{line}: expected {expected} columns, found {found}{missing}", path.display())]
+    ColumnCount {
+        /// The file.
+        path: PathBuf,
+        /// The line, from 1.
+        line: u64,
+        /// Columns of the recipe.
+        expected: usize,
+        /// Columns of the line.
+        found: usize,
+        /// The first column that is not there.
+        missing: String,
+    },
+    /// A cell does not hold what its column should.
+    #[error(
+        "{}:{line}: column {column} (`{name}`): expected {expected}, found `{found}`",
+        path.display()
+    )]
+    Cell {
+        /// The file.
+        path: PathBuf,
+        /// The line, from 1.
+        line: u64,
+        /// The column, from 1.
+        column: usize,
+        /// Name of the column in the recipe.
+        name: String,
+        /// What has to be there.
+        expected: &'static str,
+        /// What is there, shortened.
+        found: String,
+    },
+    /// More bad rows than allowed.
+    #[error("more than {limit} bad rows; the last: {last}")]
+    TooManyBadRows {
+        /// Rows that were allowed to be bad.
+        limit: u64,
+        /// The row beyond the limit.
+        #[source]
+        last: Box<DataError>,
+    },
+    /// A split lacks a class, so nothing can be learnt from it or measured on it.
+    #[error(
+        "{files}: column {column} (`{name}`): expected labels 0 and 1 in the {split} split, found only \
+         {label} in its {n_rows} rows"
+    )]
+    OneClass {
+        /// The input files.
+        files: String,
+        /// The label's column, from 1.
+        column: usize,
+        /// The label's name.
+        name: String,
+        /// The split.
+        split: &'static str,
+        /// The class that is there.
+        label: u8,
+        /// Rows of the split.
+        n_rows: u64,
+    },
+    /// A split would have no row.
+    #[error(
+        "{files}: expected rows in every split, found none for the {split} split in {n_rows} rows"
+    )]
+    EmptySplit {
+        /// The input files.
+        files: String,
+        /// The split.
+        split: &'static str,
+        /// Rows of all splits.
+        n_rows: u64,
+    },
+    /// A field has more ids than a `u32` can number.
+    #[error("field `{field}`: expected at most {limit} ids, found {found}")]
+    TooManyIds {
+        /// The field.
+        field: String,
+        /// Ids that can be numbered.
+        limit: u64,
+        /// Ids found.
+        found: u64,
+    },
+    /// A recipe is wrong.
+    #[error("{}:{line}: {message}", path.display())]
+    Recipe {
+        /// The recipe.
+        path: PathBuf,
+        /// The line, from 1.
+        line: usize,
+        /// What is wrong and what was expected.
+        message: String,
+    },
+    /// A file of a prepared data set is damaged or of another version.
+    #[error("{}: {what}: expected {expected}, found {found}", path.display())]
+    Damaged {
+        /// The file.
+        path: PathBuf,
+        /// The part concerned.
+        what: String,
+        /// What has to be there.
+        expected: String,
+        /// What is there.
+        found: String,
+    },
+}

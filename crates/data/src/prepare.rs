@@ -1,0 +1,315 @@
+//! From raw files to a prepared data set, in two passes.
+//!
+//! The first pass counts the categories of the training rows, the second encodes all rows; splitting in
+//! file order needs a third, before them, that counts lines. Memory holds the vocabulary and a few
+//! chunks, never the rows.
+
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+use rayon::prelude::*;
+use slimbed_files::{AtomicDir, IoContext};
+use slimbed_rng::Seed;
+
+use crate::batches::{Batch, FieldIds};
+use crate::dataset::{FORMAT_VERSION, FieldInfo, InputInfo, Meta, SplitInfo, pack_path};
+use crate::pack::{Arity, FieldSchema, PackWriter, Schema};
+use crate::reader::{BadRows, RowReader, Rows};
+use crate::split::Splitter;
+use crate::vocabulary::Counter;
+use crate::{DataError, Recipe, Split, SplitRule, Vocabulary};
+
+/// How a preparation is done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PrepareOptions {
+    /// Seed of a random split.
+    pub seed: Seed,
+    /// Bad rows to skip before giving up.
+    pub max_bad_rows: u64,
+}
+
+/// A pass over the input.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Pass {
+    /// Counts lines, for a split in file order.
+    Lines,
+    /// Counts categories.
+    Vocabulary,
+    /// Writes the packs.
+    Encode,
+}
+
+/// How far a preparation is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Progress {
+    /// The pass.
+    pub pass: Pass,
+    /// Bytes of the input read in this pass.
+    pub bytes: u64,
+    /// Lines read in this pass.
+    pub lines: u64,
+}
+
+/// What a preparation did.
+#[derive(Clone, Debug, PartialEq)]
+pub struct PrepareReport {
+    /// The description of the folder.
+    pub meta: Meta,
+    /// What was wrong with the first bad rows.
+    pub bad_row_examples: Vec<String>,
+    /// Seconds it took.
+    pub secs: f64,
+    /// Rows per second, all passes together.
+    pub rows_per_s: f64,
+}
+
+/// Reads `inputs` as `recipe` says and makes the folder `out`.
+///
+/// The same seed and input give the same bytes for any number of threads.
+///
+/// # Errors
+/// On the first bad row beyond the limit, on a split without rows or without both classes, and when the
+/// file system refuses; `out` does not exist then.
+pub fn prepare(
+    recipe: &Recipe,
+    inputs: &[PathBuf],
+    out: &Path,
+    options: &PrepareOptions,
+    progress: &dyn Fn(Progress),
+) -> Result<PrepareReport, DataError> {
+    let started = Instant::now();
+    let job = Job {
+        recipe,
+        inputs,
+        options,
+        progress,
+    };
+    let folder = AtomicDir::create(out)?;
+    let n_lines = match recipe.split {
+        SplitRule::Random { .. } => 0,
+        SplitRule::FileOrder { .. } => job.count_lines()?,
+    };
+    let splitter = Splitter::new(&recipe.split, options.seed, n_lines);
+    let vocabulary = job.count_categories(&splitter)?;
+    vocabulary.save(&folder.path().join("vocabulary.bin"))?;
+    let (meta, bad) = job.encode(&splitter, &vocabulary, folder.path())?;
+    job.check_splits(&meta)?;
+    write_meta(&meta, &folder.path().join("meta.json"))?;
+    folder.commit()?;
+    let n_rows: u64 = meta.splits.iter().map(|split| split.n_rows).sum();
+    let secs = started.elapsed().as_secs_f64();
+    Ok(PrepareReport {
+        meta,
+        bad_row_examples: bad.examples,
+        secs,
+        rows_per_s: n_rows as f64 / secs,
+    })
+}
+
+struct Job<'a> {
+    recipe: &'a Recipe,
+    inputs: &'a [PathBuf],
+    options: &'a PrepareOptions,
+    progress: &'a dyn Fn(Progress),
+}
+
+impl<'a> Job<'a> {
+    /// Goes over all rows once.
+    fn pass(
+        &self,
+        pass: Pass,
+        mut work: impl FnMut(Vec<Rows>) -> Result<(), DataError>,
+    ) -> Result<RowReader<'a>, DataError> {
+        let mut reader = RowReader::open(self.recipe, self.inputs, self.options.max_bad_rows)?;
+        while let Some(group) = reader.next_group()? {
+            work(group)?;
+            let at = reader.progress();
+            (self.progress)(Progress {
+                pass,
+                bytes: at.bytes,
+                lines: at.lines,
+            });
+        }
+        Ok(reader)
+    }
+
+    fn count_lines(&self) -> Result<u64, DataError> {
+        Ok(self.pass(Pass::Lines, |_| Ok(()))?.progress().lines)
+    }
+
+    fn count_categories(&self, splitter: &Splitter) -> Result<Vocabulary, DataError> {
+        let mut counter = Counter::new(self.recipe.fields.len());
+        self.pass(Pass::Vocabulary, |group| {
+            for rows in &group {
+                counter.count(rows, &splitter.splits(rows.lines.iter().copied()));
+            }
+            Ok(())
+        })?;
+        let names: Vec<_> = self
+            .recipe
+            .fields
+            .iter()
+            .map(|f| f.column.name.clone())
+            .collect();
+        counter.finish(self.recipe.min_count, &names)
+    }
+
+    fn encode(
+        &self,
+        splitter: &Splitter,
+        vocabulary: &Vocabulary,
+        folder: &Path,
+    ) -> Result<(Meta, BadRows), DataError> {
+        let schema = schema(self.recipe, vocabulary);
+        let create = |split| PackWriter::create(&pack_path(folder, split), schema.clone());
+        let mut writers = [
+            create(Split::Train)?,
+            create(Split::Validation)?,
+            create(Split::Test)?,
+        ];
+        let reader = self.pass(Pass::Encode, |group| {
+            let encode = |rows: &Rows| encode_rows(rows, splitter, vocabulary, &schema);
+            let encoded: Vec<[Batch; 3]> = group.par_iter().map(encode).collect();
+            for parts in &encoded {
+                for (writer, part) in writers.iter_mut().zip(parts) {
+                    writer.append(part)?;
+                }
+            }
+            Ok(())
+        })?;
+        let mut splits = Vec::new();
+        for (split, writer) in Split::ALL.into_iter().zip(writers) {
+            let (n_rows, n_positives) = writer.finish()?;
+            splits.push(SplitInfo {
+                name: split.name().into(),
+                n_rows,
+                n_positives,
+            });
+        }
+        let bad = reader.bad_rows().clone();
+        Ok((self.meta(vocabulary, splits, &reader), bad))
+    }
+
+    fn meta(
+        &self,
+        vocabulary: &Vocabulary,
+        splits: Vec<SplitInfo>,
+        reader: &RowReader<'_>,
+    ) -> Meta {
+        let recipe = self.recipe;
+        let fields = recipe.fields.iter().zip(vocabulary.fields());
+        let fields = fields.map(|(field, ids)| FieldInfo {
+            name: field.column.name.clone(),
+            n_rows: ids.n_rows(),
+            n_oov: ids.counts()[0],
+        });
+        let inputs = reader
+            .checksums()
+            .into_iter()
+            .map(|(path, n_bytes, hash)| InputInfo {
+                file: path
+                    .file_name()
+                    .unwrap_or_default()
+                    .to_string_lossy()
+                    .into_owned(),
+                n_bytes,
+                xxh3: format!("{hash:016x}"),
+            });
+        Meta {
+            format_version: FORMAT_VERSION,
+            name: recipe.name.clone(),
+            recipe: recipe.source().to_owned(),
+            seed: self.options.seed.get(),
+            dense: recipe
+                .dense
+                .iter()
+                .map(|dense| dense.column.name.clone())
+                .collect(),
+            fields: fields.collect(),
+            splits: splits
+                .try_into()
+                .unwrap_or_else(|_| unreachable!("three splits were written")),
+            n_bad_rows: reader.bad_rows().n,
+            inputs: inputs.collect(),
+        }
+    }
+
+    /// Every split needs rows, and both classes.
+    fn check_splits(&self, meta: &Meta) -> Result<(), DataError> {
+        let files: Vec<_> = self
+            .inputs
+            .iter()
+            .map(|path| path.display().to_string())
+            .collect();
+        let files = files.join(", ");
+        let n_rows = meta.splits.iter().map(|split| split.n_rows).sum();
+        for (split, info) in Split::ALL.into_iter().zip(&meta.splits) {
+            let split = split.name();
+            if info.n_rows == 0 {
+                return Err(DataError::EmptySplit {
+                    files,
+                    split,
+                    n_rows,
+                });
+            }
+            if info.n_positives == 0 || info.n_positives == info.n_rows {
+                return Err(DataError::OneClass {
+                    files,
+                    column: self.recipe.label.index + 1,
+                    name: self.recipe.label.name.clone(),
+                    split,
+                    label: u8::from(info.n_positives > 0),
+                    n_rows: info.n_rows,
+                });
+            }
+        }
+        Ok(())
+    }
+}
+
+fn schema(recipe: &Recipe, vocabulary: &Vocabulary) -> Schema {
+    let field = |n_rows| FieldSchema {
+        n_rows,
+        arity: Arity::Single,
+    };
+    Schema {
+        n_dense: recipe.dense.len(),
+        fields: vocabulary
+            .fields()
+            .iter()
+            .map(|ids| field(ids.n_rows()))
+            .collect(),
+    }
+}
+
+/// The rows of each split, ids in place of keys.
+fn encode_rows(
+    rows: &Rows,
+    splitter: &Splitter,
+    vocabulary: &Vocabulary,
+    schema: &Schema,
+) -> [Batch; 3] {
+    let (n_dense, n_fields) = (schema.n_dense, schema.fields.len());
+    let mut parts: [Batch; 3] = std::array::from_fn(|_| Batch::empty(schema));
+    let splits = splitter.splits(rows.lines.iter().copied());
+    for (i, split) in splits.into_iter().enumerate() {
+        let part = &mut parts[split as usize];
+        part.n += 1;
+        part.labels.push(f32::from(rows.labels[i]));
+        part.dense
+            .extend_from_slice(&rows.dense[i * n_dense..][..n_dense]);
+        let keys = &rows.keys[i * n_fields..][..n_fields];
+        for ((field, ids), &key) in part.fields.iter_mut().zip(vocabulary.fields()).zip(keys) {
+            let FieldIds { ids: out, .. } = field;
+            out.push(ids.id(key));
+        }
+    }
+    parts
+}
+
+fn write_meta(meta: &Meta, path: &Path) -> Result<(), DataError> {
+    let text = serde_json::to_string_pretty(meta).map_err(std::io::Error::other);
+    let text = text.at("describe", path)?;
+    std::fs::write(path, text + "\n").at("write", path)?;
+    Ok(())
+}

@@ -1,1 +1,49 @@
-//! train.
+//! The training loop: where data, tables and a model meet.
+//!
+//! [`run`] does a whole run: it trains a [`Config`] on a prepared data set, validates every so many
+//! steps, keeps the best weights by validation AUC, writes the artefact, reopens the file and scores
+//! the test split with it, once. [`Trainer`] is the loop itself and [`Learner`] one step of it;
+//! [`score_artefact`] scores any split with any artefact.
+//!
+//! Settings come in layers ([`resolve`]): defaults, recipe, `key=value` pairs.
+
+mod checkpoint;
+mod config;
+mod early_stop;
+mod environment;
+mod error;
+mod export;
+mod learner;
+mod models;
+mod observer;
+mod progress;
+mod recorder;
+mod run;
+mod run_dir;
+mod schedule;
+mod scoring;
+mod settings;
+mod tensorboard;
+mod trainer;
+
+pub use checkpoint::{Header, Position, load as load_checkpoint, save as save_checkpoint};
+pub use config::{
+    Config, DenseOptimizerKind, EmbeddingInit, ModelConfig, ModelKind, ScheduleKind,
+    SparseOptimizerKind, TrainConfig,
+};
+pub use early_stop::{EarlyStop, Verdict};
+pub use environment::{Environment, peak_rss_bytes};
+pub use error::TrainError;
+pub use export::export;
+pub use learner::{Learner, Rates, StepResult};
+pub use models::{ModelSpec, load_model};
+pub use observer::{Observer, StepEvent, ValidationEvent};
+pub use progress::{Watched, bar};
+pub use recorder::Recorder;
+pub use run::{Report, RunRequest, run};
+pub use run_dir::RunDir;
+pub use schedule::Schedule;
+pub use scoring::{Scores, score, score_artefact};
+pub use settings::{parse_pair, resolve};
+pub use tensorboard::EventWriter;
+pub use trainer::{CheckpointPaths, Outcome, Trainer};

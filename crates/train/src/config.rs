@@ -1,0 +1,295 @@
+//! The settings of a run: defaults, checked in one place.
+
+use serde::{Deserialize, Serialize};
+use slimbed_embedding::{RowInit, SparseRule};
+use slimbed_nn::{DenseRule, WeightDecay};
+
+use crate::{Schedule, TrainError};
+
+/// Every setting of a run; the resolved form is saved beside its results.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Config {
+    /// The network.
+    pub model: ModelConfig,
+    /// The training.
+    pub train: TrainConfig,
+}
+
+/// Settings of the network, keys `model.*`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct ModelConfig {
+    /// Which network.
+    pub kind: ModelKind,
+    /// Size of an embedding.
+    pub dim: usize,
+    /// Hidden widths of the bottom MLP, without input and output.
+    pub bottom: Vec<usize>,
+    /// Hidden widths of the top MLP, without input and output.
+    pub top: Vec<usize>,
+    /// Whether products of a vector with itself enter DLRM's interaction.
+    pub self_interaction: bool,
+    /// Dropout rate behind the hidden layers of the top MLP, in `[0, 1)`.
+    pub dropout: f32,
+}
+
+/// The networks that can be trained.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ModelKind {
+    /// DLRM (arXiv 1906.00091).
+    Dlrm,
+}
+
+impl ModelKind {
+    /// The name in settings and folders.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Dlrm => "dlrm",
+        }
+    }
+}
+
+impl Default for ModelConfig {
+    fn default() -> Self {
+        Self {
+            kind: ModelKind::Dlrm,
+            dim: 16,
+            bottom: vec![512, 256, 64],
+            top: vec![512, 256],
+            self_interaction: false,
+            dropout: 0.0,
+        }
+    }
+}
+
+/// Settings of the training, keys `train.*`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct TrainConfig {
+    /// Passes over the training split.
+    pub epochs: u64,
+    /// Samples of a step.
+    pub batch_size: usize,
+    /// Optimiser of the dense parameters.
+    pub optimizer: DenseOptimizerKind,
+    /// Learning rate of the dense parameters.
+    pub lr: f64,
+    /// Decoupled weight decay of the dense parameters, per step and unit of learning rate.
+    pub weight_decay: f64,
+    /// Optimiser of the embedding tables.
+    pub embedding_optimizer: SparseOptimizerKind,
+    /// Learning rate of the embedding tables.
+    pub embedding_lr: f64,
+    /// Decoupled, lazily applied weight decay of the tables, per step and unit of learning rate.
+    pub embedding_weight_decay: f64,
+    /// How the tables start.
+    pub embedding_init: EmbeddingInit,
+    /// Standard deviation for `embedding_init = "normal"`.
+    pub embedding_init_std: f64,
+    /// The learning rates' course.
+    pub schedule: ScheduleKind,
+    /// Steps of linear warm-up, for `schedule = "warmup-decay"`.
+    pub warmup_steps: u64,
+    /// Largest norm of all gradients together; larger ones are scaled down to it. 0: no clipping.
+    pub clip_norm: f64,
+    /// Steps between two validations. 0: at the end of each epoch only.
+    pub validate_every: u64,
+    /// Validations without a better AUC before the run stops. 0: never.
+    pub patience: u64,
+    /// Steps between two lines of the training loss in `metrics.jsonl`.
+    pub log_every: u64,
+    /// Blocks of 4,096 rows that are shuffled together in memory.
+    pub shuffle_window: usize,
+}
+
+impl Default for TrainConfig {
+    fn default() -> Self {
+        Self {
+            epochs: 1,
+            batch_size: 512,
+            optimizer: DenseOptimizerKind::Adam,
+            lr: 1e-3,
+            weight_decay: 0.0,
+            embedding_optimizer: SparseOptimizerKind::RowWiseAdagrad,
+            embedding_lr: 0.02,
+            embedding_weight_decay: 0.0,
+            embedding_init: EmbeddingInit::UniformByRows,
+            embedding_init_std: 0.01,
+            schedule: ScheduleKind::Constant,
+            warmup_steps: 0,
+            clip_norm: 0.0,
+            validate_every: 0,
+            patience: 3,
+            log_every: 50,
+            shuffle_window: 64,
+        }
+    }
+}
+
+/// Optimisers of the dense parameters.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum DenseOptimizerKind {
+    /// Plain stochastic gradient descent.
+    Sgd,
+    /// Adagrad, eps 1e-10.
+    Adagrad,
+    /// Adam, β (0.9, 0.999), eps 1e-8; with `weight_decay` it is AdamW.
+    Adam,
+}
+
+/// Optimisers of the tables.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum SparseOptimizerKind {
+    /// Plain stochastic gradient descent.
+    Sgd,
+    /// Adagrad, eps 1e-10.
+    Adagrad,
+    /// Adagrad with one accumulator a row, eps 1e-10.
+    RowWiseAdagrad,
+    /// Adam on touched rows, β (0.9, 0.999), eps 1e-8.
+    LazyAdam,
+}
+
+/// Initial tables.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum EmbeddingInit {
+    /// DLRM's `U(±1/√n_rows)`.
+    UniformByRows,
+    /// Xavier over the whole table.
+    Xavier,
+    /// Normal with `embedding_init_std`.
+    Normal,
+}
+
+/// Courses of the learning rate.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ScheduleKind {
+    /// Always the same.
+    Constant,
+    /// Linear warm-up over `warmup_steps`, then quadratic decay to 0 at the end (as DLRM).
+    WarmupDecay,
+}
+
+impl TrainConfig {
+    /// The dense optimiser's rule.
+    pub fn dense_rule(&self) -> DenseRule {
+        match self.optimizer {
+            DenseOptimizerKind::Sgd => DenseRule::Sgd,
+            DenseOptimizerKind::Adagrad => DenseRule::ADAGRAD,
+            DenseOptimizerKind::Adam => DenseRule::ADAM,
+        }
+    }
+
+    /// The dense optimiser's weight decay.
+    pub fn dense_decay(&self) -> WeightDecay {
+        match self.weight_decay {
+            0.0 => WeightDecay::None,
+            lambda => WeightDecay::Decoupled { lambda },
+        }
+    }
+
+    /// The tables' rule.
+    pub fn sparse_rule(&self) -> SparseRule {
+        match self.embedding_optimizer {
+            SparseOptimizerKind::Sgd => SparseRule::Sgd,
+            SparseOptimizerKind::Adagrad => SparseRule::ADAGRAD,
+            SparseOptimizerKind::RowWiseAdagrad => SparseRule::ROW_WISE_ADAGRAD,
+            SparseOptimizerKind::LazyAdam => SparseRule::LAZY_ADAM,
+        }
+    }
+
+    /// The tables' initial distribution.
+    pub fn row_init(&self) -> RowInit {
+        match self.embedding_init {
+            EmbeddingInit::UniformByRows => RowInit::UniformByRows,
+            EmbeddingInit::Xavier => RowInit::Xavier,
+            EmbeddingInit::Normal => RowInit::Normal {
+                std: self.embedding_init_std as f32,
+            },
+        }
+    }
+
+    /// The learning rates' course over `total_steps`.
+    pub fn schedule(&self, total_steps: u64) -> Schedule {
+        match self.schedule {
+            ScheduleKind::Constant => Schedule::Constant,
+            ScheduleKind::WarmupDecay => Schedule::WarmupDecay {
+                warmup_steps: self.warmup_steps,
+                total_steps,
+            },
+        }
+    }
+}
+
+impl Config {
+    /// Checks every value that a type does not.
+    ///
+    /// # Errors
+    /// Names the first setting that cannot work.
+    pub fn check(&self) -> Result<(), TrainError> {
+        let train = &self.train;
+        at_least_one("model.dim", self.model.dim)?;
+        at_least_one("train.batch_size", train.batch_size)?;
+        at_least_one("train.epochs", train.epochs as usize)?;
+        at_least_one("train.log_every", train.log_every as usize)?;
+        at_least_one("train.shuffle_window", train.shuffle_window)?;
+        for (key, value) in [
+            ("train.lr", train.lr),
+            ("train.embedding_lr", train.embedding_lr),
+        ] {
+            check(
+                key,
+                value,
+                value > 0.0 && value.is_finite(),
+                "a positive number",
+            )?;
+        }
+        for (key, value) in [
+            ("train.weight_decay", train.weight_decay),
+            ("train.embedding_weight_decay", train.embedding_weight_decay),
+            ("train.embedding_init_std", train.embedding_init_std),
+            ("train.clip_norm", train.clip_norm),
+        ] {
+            check(
+                key,
+                value,
+                value >= 0.0 && value.is_finite(),
+                "0 or a positive number",
+            )?;
+        }
+        let dropout = self.model.dropout;
+        check(
+            "model.dropout",
+            dropout,
+            (0.0..1.0).contains(&dropout),
+            "a number in [0, 1)",
+        )
+    }
+}
+
+fn at_least_one(key: &str, value: usize) -> Result<(), TrainError> {
+    check(key, value, value > 0, "at least 1")
+}
+
+fn check(
+    key: &str,
+    value: impl std::fmt::Display,
+    holds: bool,
+    expected: &str,
+) -> Result<(), TrainError> {
+    if holds {
+        return Ok(());
+    }
+    Err(TrainError::Setting {
+        key: key.to_owned(),
+        expected: expected.to_owned(),
+        found: value.to_string(),
+        hint: String::new(),
+    })
+}

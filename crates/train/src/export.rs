@@ -1,0 +1,54 @@
+//! From a trained learner to the file that is shipped.
+
+use std::path::Path;
+
+use serde_json::Value;
+use slimbed_compact::{DenseTensor, FieldTable, Manifest, Pooling};
+use slimbed_data::Dataset;
+
+use crate::learner::Learner;
+use crate::{ModelSpec, TrainError};
+
+/// Writes the learner's tables and weights as an artefact; settle the embedding first.
+///
+/// # Errors
+/// When a tensor cannot be read from its device or the file cannot be written.
+pub fn export(
+    path: &Path,
+    learner: &Learner,
+    spec: &ModelSpec,
+    dataset: &Dataset,
+    training: Value,
+) -> Result<Manifest, TrainError> {
+    let tables = learner.embedding.tables();
+    let fields: Vec<_> = dataset
+        .fields()
+        .iter()
+        .zip(&tables)
+        .map(|(field, table)| FieldTable {
+            name: &field.name,
+            rows: table.values,
+            dim: table.dim,
+            pooling: match table.pooling {
+                slimbed_embedding::Pooling::Sum => Pooling::Sum,
+                slimbed_embedding::Pooling::Mean => Pooling::Mean,
+            },
+        })
+        .collect();
+    let weights = learner.model.params().export()?;
+    let dense: Vec<_> = weights
+        .iter()
+        .map(|tensor| DenseTensor {
+            name: &tensor.name,
+            shape: &tensor.shape,
+            values: &tensor.values,
+        })
+        .collect();
+    let model = serde_json::to_value(spec).map_err(|e| TrainError::RunFile {
+        path: path.to_owned(),
+        reason: e.to_string(),
+    })?;
+    Ok(slimbed_compact::write(
+        path, &fields, &dense, model, training,
+    )?)
+}

@@ -33,14 +33,7 @@ pub fn decode(schema: &Schema, bytes: &[u8], n: usize) -> Result<Batch, String> 
         other => Err(format!("label {other}")),
     });
     let labels = labels.collect::<Result<_, _>>()?;
-    let mut dense = vec![0.0; n * schema.n_dense];
-    for column in 0..schema.n_dense {
-        let values = cursor.take(n * 4)?.as_chunks::<4>().0;
-        let slots = dense.iter_mut().skip(column).step_by(schema.n_dense);
-        slots
-            .zip(values)
-            .for_each(|(slot, value)| *slot = f32::from_le_bytes(*value));
-    }
+    let dense = cursor.dense(schema.n_dense, n)?;
     let fields = schema.fields.iter().map(|&field| cursor.field(field, n));
     let fields = fields.collect::<Result<_, _>>()?;
     if !cursor.0.is_empty() {
@@ -63,6 +56,22 @@ impl<'a> Cursor<'a> {
         let (taken, rest) = self.0.split_at_checked(n).ok_or_else(missing)?;
         self.0 = rest;
         Ok(taken)
+    }
+
+    /// Columns to rows; nothing is allocated before the bytes are known to be there.
+    fn dense(&mut self, n_dense: usize, n: usize) -> Result<Vec<f32>, String> {
+        let n_bytes = n_dense
+            .checked_mul(n * 4)
+            .ok_or("a count beyond all memory")?;
+        let columns = self.take(n_bytes)?.as_chunks::<4>().0;
+        let mut dense = vec![0.0; n * n_dense];
+        for (column, values) in columns.chunks_exact(n).enumerate() {
+            let slots = dense.iter_mut().skip(column).step_by(n_dense);
+            slots
+                .zip(values)
+                .for_each(|(slot, value)| *slot = f32::from_le_bytes(*value));
+        }
+        Ok(dense)
     }
 
     fn field(&mut self, field: FieldSchema, n: usize) -> Result<FieldIds, String> {

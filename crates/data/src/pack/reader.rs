@@ -207,20 +207,15 @@ fn check_header(bytes: &[u8]) -> Result<(Schema, usize), Problem> {
         return Err(Problem::new("rows of a block", expected, found));
     }
     let field = |f: usize| {
-        let arity = if word(5 + 2 * f)? == 0 {
-            Arity::Single
-        } else {
-            Arity::Multi
+        let arity = match word(5 + 2 * f).ok_or_else(cut)? {
+            0 => Arity::Single,
+            1 => Arity::Multi,
+            kind => return Err(Problem::new("kind of a field", "0 or 1", kind.to_string())),
         };
-        Some(FieldSchema {
-            n_rows: word(4 + 2 * f)?,
-            arity,
-        })
+        let n_rows = word(4 + 2 * f).ok_or_else(cut)?;
+        Ok(FieldSchema { n_rows, arity })
     };
-    let fields = (0..n_fields)
-        .map(field)
-        .collect::<Option<_>>()
-        .ok_or_else(cut)?;
+    let fields = (0..n_fields).map(field).collect::<Result<_, _>>()?;
     Ok((
         Schema {
             n_dense: word(1).ok_or_else(cut)? as usize,

@@ -27,6 +27,8 @@ pub struct Chunks {
     paths: Vec<PathBuf>,
     meters: Vec<Meter>,
     current: Option<Current>,
+    /// What stopped the last group before its end.
+    failure: Option<DataError>,
     /// Lines of all files handed out.
     n_lines: u64,
 }
@@ -45,20 +47,28 @@ impl Chunks {
             paths,
             meters: Vec::new(),
             current: None,
+            failure: None,
             n_lines: 0,
         }
     }
 
     /// Up to `n` chunks, or `None` at the end of the last file.
+    ///
+    /// A failure comes in a call of its own, after the chunks before it: which of two problems is
+    /// reported does not depend on `n`.
     pub fn next_group(&mut self, n: usize) -> Result<Option<Vec<Chunk>>, DataError> {
         let mut group = Vec::with_capacity(n);
-        while group.len() < n {
-            match self.next_chunk()? {
-                Some(chunk) => group.push(chunk),
-                None => break,
+        while group.len() < n && self.failure.is_none() {
+            match self.next_chunk() {
+                Ok(Some(chunk)) => group.push(chunk),
+                Ok(None) => break,
+                Err(error) => self.failure = Some(error),
             }
         }
-        Ok((!group.is_empty()).then_some(group))
+        match self.failure.take_if(|_| group.is_empty()) {
+            Some(error) => Err(error),
+            None => Ok((!group.is_empty()).then_some(group)),
+        }
     }
 
     pub fn progress(&self) -> ReadProgress {

@@ -80,7 +80,7 @@ impl<'a> LineParser<'a> {
             let end = memchr::memchr(b'\t', line);
             let cell = &line[..end.unwrap_or(line.len())];
             rest = end.map(|end| &line[end + 1..]);
-            let error = |expected| self.cell_error(place, column, expected, cell);
+            let error = |expected| self.bad_cell(text, place, column, expected, cell);
             match *role {
                 Role::Unused => {}
                 Role::Label => *label = parse_label(cell).map_err(error)?,
@@ -97,8 +97,24 @@ impl<'a> LineParser<'a> {
         }
     }
 
+    /// The error of a cell; in a line with other columns than the recipe's, that is the cause.
+    fn bad_cell(
+        &self,
+        text: &[u8],
+        place: &Place<'_>,
+        column: usize,
+        expected: &'static str,
+        cell: &[u8],
+    ) -> DataError {
+        if n_columns(text) == self.recipe.n_columns {
+            self.cell_error(place, column, expected, cell)
+        } else {
+            self.column_count(text, place)
+        }
+    }
+
     fn column_count(&self, text: &[u8], place: &Place<'_>) -> DataError {
-        let found = 1 + memchr::memchr_iter(b'\t', text).count();
+        let found = n_columns(text);
         let expected = self.recipe.n_columns;
         let missing = if found < expected {
             format!(
@@ -150,6 +166,10 @@ fn lines(bytes: &[u8]) -> impl Iterator<Item = &[u8]> {
     })
 }
 
+fn n_columns(text: &[u8]) -> usize {
+    1 + memchr::memchr_iter(b'\t', text).count()
+}
+
 fn parse_label(cell: &[u8]) -> Result<u8, &'static str> {
     match cell {
         b"0" => Ok(0),
@@ -168,7 +188,12 @@ fn parse_dense(cell: &[u8], transform: Transform) -> Result<f32, &'static str> {
         Transform::Log1p => value.max(0.0).ln_1p(),
         Transform::Identity => value,
     };
-    Ok(value as f32)
+    let value = value as f32;
+    if value.is_finite() {
+        Ok(value)
+    } else {
+        Err("a number that 32 bits can hold")
+    }
 }
 
 fn parse_number(cell: &[u8]) -> Result<f64, &'static str> {
@@ -224,7 +249,8 @@ fn bucket(value: f64) -> i64 {
     if value > 2.0 {
         value.ln().powi(2).floor() as i64
     } else {
-        value.floor() as i64 - 2
+        // The smallest integer is the key of an empty cell.
+        ((value.floor() - 2.0) as i64).max(i64::MIN + 1)
     }
 }
 
@@ -254,8 +280,17 @@ mod tests {
             parse_dense(b"12345678901", Transform::Identity),
             Ok(12_345_678_901.0)
         );
-        for bad in [&b"x"[..], b"1x", b"nan", b"inf", b"-", b"\xff", b" 1"] {
-            assert!(parse_dense(bad, Transform::Log1p).is_err());
+        for bad in [
+            &b"x"[..],
+            b"1x",
+            b"nan",
+            b"inf",
+            b"-",
+            b"\xff",
+            b" 1",
+            b"1e39",
+        ] {
+            assert!(parse_dense(bad, Transform::Identity).is_err());
         }
         assert_eq!(parse_hex(b"ff0000Ab"), Ok(0xff00_00ab));
         assert!(parse_hex(b"12g4").is_err() && parse_hex(b"123456789").is_err());
@@ -272,6 +307,7 @@ mod tests {
             (1.0, -1),
             (0.0, -2),
             (-2.0, -4),
+            (-1e300, i64::MIN + 1),
         ];
         for (value, expected) in cases {
             assert_eq!(bucket(value), expected, "{value}");

@@ -10,6 +10,9 @@ use toml::{Spanned, Table};
 use super::{Column, DenseColumn, FieldColumn, FieldKind, Recipe, SplitRule, Transform, ranges};
 use crate::{DataError, Split};
 
+/// A line of more columns is a mistake in the recipe.
+const MOST_COLUMNS: usize = 1 << 20;
+
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct RawRecipe {
@@ -139,6 +142,13 @@ pub fn parse(text: &str, path: &Path) -> Result<Recipe, DataError> {
     let source = Source { text, path };
     let raw: RawRecipe =
         toml::from_str(text).map_err(|e| source.error(e.span(), explain(e.message())))?;
+    if raw.n_columns > MOST_COLUMNS {
+        let message = format!(
+            "expected `n_columns` from 1 to {MOST_COLUMNS}, found {}",
+            raw.n_columns
+        );
+        return Err(source.error(None, message));
+    }
     let split = split(&source, &raw.split)?;
     let mut columns = Columns {
         source: &source,
@@ -393,6 +403,11 @@ lr = 0.5
             ),
             ("format = \"tsv\"", "format = \"csv\"", "unknown variant"),
             ("name = \"toy\"", "", "missing field `name`"),
+            (
+                "n_columns = 6",
+                "n_columns = 9_000_000_000_000",
+                "expected `n_columns` from 1",
+            ),
             ("[split]", "[split", "toy.toml:"),
         ];
         for (from, to, expected) in cases {

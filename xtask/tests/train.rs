@@ -1,0 +1,185 @@
+//! Whole runs through the real binary: the promised result line, reloaded quality, same bits.
+#![expect(clippy::unwrap_used, reason = "a test may stop at an error")]
+
+use std::fs;
+use std::path::Path;
+
+use assert_cmd::Command;
+use serde_json::Value;
+
+/// A network that trains in seconds.
+const SMALL: [&str; 6] = [
+    "--set",
+    "model.bottom=[32]",
+    "--set",
+    "model.top=[32]",
+    "--set",
+    "train.validate_every=20",
+];
+
+fn xtask(folder: &Path, arguments: &[&str]) -> Command {
+    let mut command = Command::cargo_bin("xtask").unwrap();
+    command.current_dir(folder).args(arguments);
+    command
+}
+
+/// Runs a command and parses the last line of its output.
+fn json(folder: &Path, arguments: &[&str]) -> Value {
+    let output = xtask(folder, arguments)
+        .arg("--json")
+        .assert()
+        .success()
+        .get_output()
+        .clone();
+    let text = String::from_utf8(output.stdout).unwrap();
+    serde_json::from_str(text.lines().last().unwrap()).unwrap()
+}
+
+fn train(folder: &Path, more: &[&str]) -> Value {
+    let base = ["train", "--rows", "20000", "--seed", "3"];
+    json(folder, &[&base, SMALL.as_slice(), more].concat())
+}
+
+#[test]
+fn a_run_reports_what_the_reloaded_file_scores() {
+    let dir = tempfile::tempdir().unwrap();
+    let report = train(dir.path(), &[]);
+    for key in [
+        "run",
+        "method",
+        "seed",
+        "val_auc",
+        "test_auc",
+        "test_logloss",
+        "artefact_bytes",
+        "dense_bytes",
+        "peak_rss_bytes",
+        "train_samples_per_s",
+        "bayes_auc",
+    ] {
+        assert!(!report[key].is_null(), "{key} is missing in {report}");
+    }
+    let run = format!("runs/{}", report["run"].as_str().unwrap());
+    let test_auc = report["test_auc"].as_f64().unwrap();
+    assert!(test_auc > 0.6 && test_auc < report["bayes_auc"].as_f64().unwrap());
+    let file = dir.path().join(&run).join("export/model.safetensors");
+    assert_eq!(report["artefact_bytes"], fs::metadata(&file).unwrap().len());
+
+    let evaluated = json(dir.path(), &["eval", &run]);
+    assert_eq!(evaluated["metrics"]["auc"], report["test_auc"]);
+    let validation = json(dir.path(), &["eval", &run, "--split", "validation"]);
+    assert_eq!(validation["metrics"]["auc"], report["val_auc"]);
+    let inspected = json(dir.path(), &["inspect", &run, "--verify"]);
+    assert_eq!(inspected["artefact_bytes"], report["artefact_bytes"]);
+    assert_eq!(inspected["fields"].as_array().unwrap().len(), 26);
+    for name in [
+        "config.resolved.toml",
+        "env.json",
+        "metrics.jsonl",
+        "report.json",
+    ] {
+        assert!(dir.path().join(&run).join(name).is_file(), "{name}");
+    }
+}
+
+#[test]
+fn the_same_seed_gives_the_same_bits_for_one_and_two_threads() {
+    let dir = tempfile::tempdir().unwrap();
+    let run = |threads: &str| {
+        let report = train(dir.path(), &["--threads", threads]);
+        dir.path()
+            .join("runs")
+            .join(report["run"].as_str().unwrap())
+    };
+    let (one, two) = (run("1"), run("2"));
+    assert_ne!(one, two);
+    for file in [
+        "metrics.jsonl",
+        "config.resolved.toml",
+        "ckpt/best.safetensors",
+        "ckpt/last.safetensors",
+        "export/model.safetensors",
+    ] {
+        let same = fs::read(one.join(file)).unwrap() == fs::read(two.join(file)).unwrap();
+        assert!(same, "{file} differs");
+    }
+}
+
+#[test]
+fn another_seed_gives_another_model() {
+    let dir = tempfile::tempdir().unwrap();
+    let a = train(dir.path(), &[]);
+    let b = json(
+        dir.path(),
+        &[&["train", "--rows", "20000", "--seed", "4"], &SMALL[..]].concat(),
+    );
+    assert_ne!(a["test_auc"], b["test_auc"]);
+}
+
+#[test]
+fn bad_settings_end_with_exit_code_2_before_any_work() {
+    let dir = tempfile::tempdir().unwrap();
+    for (pair, message) in [
+        ("train.optimiser=adam", "did you mean `optimizer`"),
+        ("train.lr=-1", "expected a positive number"),
+        ("model.dim=0", "at least 1"),
+    ] {
+        let assert = xtask(dir.path(), &["train", "--set", pair])
+            .assert()
+            .code(2);
+        let text = String::from_utf8_lossy(&assert.get_output().stderr).into_owned();
+        assert!(text.contains(message), "{text}");
+    }
+    let assert = xtask(dir.path(), &["train", "--device", "gpu"])
+        .assert()
+        .code(2);
+    let text = String::from_utf8_lossy(&assert.get_output().stderr).into_owned();
+    assert!(text.contains("expected cpu, cuda"), "{text}");
+    assert_eq!(
+        fs::read_dir(dir.path()).unwrap().count(),
+        0,
+        "nothing was written"
+    );
+}
+
+#[test]
+fn a_learning_rate_that_explodes_stops_the_run_with_the_cause() {
+    let dir = tempfile::tempdir().unwrap();
+    let explode = ["--set", "train.optimizer=sgd", "--set", "train.lr=1e20"];
+    let arguments = [&["train", "--rows", "20000"], &SMALL[..], &explode[..]].concat();
+    let assert = xtask(dir.path(), &arguments).assert().code(1);
+    let text = String::from_utf8_lossy(&assert.get_output().stderr).into_owned();
+    assert!(
+        text.contains("at step") && text.contains("lower the learning rate"),
+        "{text}"
+    );
+}
+
+#[test]
+fn a_model_that_does_not_learn_stops_the_run_with_the_cause() {
+    let dir = tempfile::tempdir().unwrap();
+    // Every hidden unit of the top MLP is pushed below zero, so only the bias is left.
+    let kill = ["--set", "train.optimizer=sgd", "--set", "train.lr=3e4"];
+    let arguments = [&["train", "--rows", "20000"], &SMALL[..], &kill[..]].concat();
+    let assert = xtask(dir.path(), &arguments).assert().code(1);
+    let text = String::from_utf8_lossy(&assert.get_output().stderr).into_owned();
+    assert!(text.contains("dead") || text.contains("at step"), "{text}");
+}
+
+#[test]
+fn a_damaged_artefact_is_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    let report = train(dir.path(), &[]);
+    let run = format!("runs/{}", report["run"].as_str().unwrap());
+    let file = dir.path().join(&run).join("export/model.safetensors");
+    let mut bytes = fs::read(&file).unwrap();
+    let last = bytes.len() - 1;
+    bytes[last] ^= 1;
+    fs::write(&file, bytes).unwrap();
+    let assert = xtask(dir.path(), &["eval", &run]).assert().code(2);
+    let text = String::from_utf8_lossy(&assert.get_output().stderr).into_owned();
+    assert!(
+        text.contains("model.safetensors") && text.contains("xxh3"),
+        "{text}"
+    );
+}

@@ -5,8 +5,9 @@
 mod toy;
 
 use std::io::Write;
+use std::path::Path;
 
-use slimbed_data::{DataError, Recipe};
+use slimbed_data::{DataError, Dataset, Recipe};
 use tempfile::tempdir;
 use toy::{FILE_ORDER, RANDOM};
 
@@ -261,6 +262,69 @@ fn a_folder_with_content_is_not_touched() {
     assert!(text.contains("not empty") && text.contains("out"), "{text}");
     assert_eq!(std::fs::read_dir(&out).unwrap().count(), 5);
     assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 2);
+}
+
+#[test]
+fn a_damaged_folder_is_refused() {
+    let folder = tempdir().unwrap();
+    let inputs = toy::write(folder.path(), &[("a.txt", &good_lines(600, ""))]);
+    let names = [
+        "meta.json",
+        "train.pack",
+        "validation.pack",
+        "test.pack",
+        "vocabulary.bin",
+    ];
+    let open = |out: &Path| Dataset::open(out).and_then(|dataset| dataset.verify(&|_| {}));
+    for (i, name) in names.into_iter().enumerate() {
+        let out = folder.path().join(format!("out{i}"));
+        toy::run(&toy::recipe(RANDOM, 1), &inputs, &out, 0).unwrap();
+        open(&out).unwrap();
+        let path = out.join(name);
+        let good = std::fs::read(&path).unwrap();
+        let other = std::fs::read(out.join(names[1 + i % 3])).unwrap();
+        for bad in [&good[..good.len() / 2], b"", &other] {
+            std::fs::write(&path, bad).unwrap();
+            let text = open(&out).unwrap_err().to_string();
+            assert!(text.contains(name), "{text}");
+        }
+        std::fs::remove_file(&path).unwrap();
+        let text = open(&out).unwrap_err().to_string();
+        assert!(text.contains(name), "{text}");
+    }
+}
+
+#[test]
+fn a_description_of_another_version_is_refused() {
+    let folder = tempdir().unwrap();
+    let inputs = toy::write(folder.path(), &[("a.txt", &good_lines(600, ""))]);
+    let out = folder.path().join("out");
+    toy::run(&toy::recipe(RANDOM, 1), &inputs, &out, 0).unwrap();
+    let path = out.join("meta.json");
+    let good = std::fs::read_to_string(&path).unwrap();
+    let cases = [
+        (
+            "\"format_version\": 1",
+            "\"format_version\": 2",
+            "expected format_version 1, found 2",
+        ),
+        (
+            "\"n_bad_rows\": 0",
+            "\"n_bad_rows\": 0, \"more\": 1",
+            "unknown field `more`",
+        ),
+        (
+            "\"price\",",
+            "",
+            "dense columns, table rows, rows, positives",
+        ),
+    ];
+    for (from, to, expected) in cases {
+        assert!(good.contains(from), "{from}");
+        std::fs::write(&path, good.replace(from, to)).unwrap();
+        let text = Dataset::open(&out).unwrap_err().to_string();
+        assert!(text.contains(expected), "{text}");
+    }
 }
 
 #[test]

@@ -177,8 +177,11 @@ fn large() -> Vec<String> {
     (0..30_000).map(line).collect()
 }
 
+/// Names and bytes of input files.
+type Files<'a> = &'a [(&'a str, &'a [u8])];
+
 /// The bytes of every file made, by name; `meta.json` without its list of inputs.
-fn outputs(rule: &str, files: &[(&str, &[u8])], n_threads: usize) -> BTreeMap<String, Vec<u8>> {
+fn outputs(rule: &str, files: Files<'_>, n_threads: usize) -> BTreeMap<String, Vec<u8>> {
     let folder = tempdir().unwrap();
     let inputs = toy::write(folder.path(), files);
     let out = folder.path().join("out");
@@ -212,7 +215,7 @@ fn the_form_of_the_input_and_the_threads_do_not_matter() {
     let members = [gzip(&text[..5_000_001]), gzip(&text[5_000_001..])].concat();
     let zstd = zstd::encode_all(&text[..], 1).unwrap();
     let crlf = lines.join("\r\n").into_bytes();
-    let forms: [(&str, &[(&str, &[u8])]); 6] = [
+    let forms: [(&str, Files); 6] = [
         ("gzip", &[("a.gz", &gzip(&text))]),
         ("gzip of two members", &[("a.gz", &members)]),
         ("zstd", &[("a.zst", &zstd)]),

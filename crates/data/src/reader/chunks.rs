@@ -19,6 +19,7 @@ pub struct Chunk {
     pub first_line: u64,
     /// Number of the first line over all files, from 0.
     pub first_index: u64,
+    pub n_lines: u64,
     pub bytes: Vec<u8>,
 }
 
@@ -109,6 +110,7 @@ impl Chunks {
                         path,
                         first_line,
                         first_index,
+                        n_lines,
                         bytes,
                     }));
                 }
@@ -171,6 +173,8 @@ impl Current {
     /// Reads until `bytes` has `wanted` bytes; whether the file ended before.
     fn fill(&mut self, bytes: &mut Vec<u8>, wanted: usize) -> Result<bool, DataError> {
         let missing = wanted.saturating_sub(bytes.len()) as u64;
+        // Room for the end of the file too, which is only seen by reading on.
+        bytes.reserve(wanted + 64 - bytes.len().min(wanted));
         let n = self
             .source
             .by_ref()

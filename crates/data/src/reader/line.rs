@@ -2,8 +2,9 @@
 
 use std::path::Path;
 
+use super::Rows;
+use super::cell::{hex8_cell, parse_dense, parse_key, parse_label};
 use super::chunks::Chunk;
-use super::{MISSING, Rows};
 use crate::{DataError, FieldKind, Recipe, Transform};
 
 /// What a column is to a row.
@@ -42,7 +43,7 @@ impl<'a> LineParser<'a> {
 
     /// All good rows of a chunk, and what was wrong with the others.
     pub fn parse(&self, chunk: &Chunk) -> (Rows, Vec<DataError>) {
-        let (mut rows, mut errors) = (Rows::default(), Vec::new());
+        let (mut rows, mut errors) = (self.empty(chunk.n_lines as usize), Vec::new());
         let mut label = 0;
         let mut dense = vec![0.0; self.recipe.dense.len()];
         let mut keys = vec![0; self.recipe.fields.len()];
@@ -64,6 +65,16 @@ impl<'a> LineParser<'a> {
         (rows, errors)
     }
 
+    /// No rows, with room for `n`.
+    fn empty(&self, n: usize) -> Rows {
+        Rows {
+            lines: Vec::with_capacity(n),
+            labels: Vec::with_capacity(n),
+            dense: Vec::with_capacity(n * self.recipe.dense.len()),
+            keys: Vec::with_capacity(n * self.recipe.fields.len()),
+        }
+    }
+
     fn parse_line(
         &self,
         text: &[u8],
@@ -77,6 +88,12 @@ impl<'a> LineParser<'a> {
             let Some(line) = rest else {
                 return Err(self.column_count(text, place));
             };
+            if let Role::Field(i, FieldKind::Hex) = *role
+                && let Some((key, behind)) = hex8_cell(line)
+            {
+                (keys[i], rest) = (key.into(), behind);
+                continue;
+            }
             let end = memchr::memchr(b'\t', line);
             let cell = &line[..end.unwrap_or(line.len())];
             rest = end.map(|end| &line[end + 1..]);
@@ -170,90 +187,6 @@ fn n_columns(text: &[u8]) -> usize {
     1 + memchr::memchr_iter(b'\t', text).count()
 }
 
-fn parse_label(cell: &[u8]) -> Result<u8, &'static str> {
-    match cell {
-        b"0" => Ok(0),
-        b"1" => Ok(1),
-        _ => Err("a label, 0 or 1"),
-    }
-}
-
-fn parse_dense(cell: &[u8], transform: Transform) -> Result<f32, &'static str> {
-    let value = if cell.is_empty() {
-        0.0
-    } else {
-        parse_number(cell)?
-    };
-    let value = match transform {
-        Transform::Log1p => value.max(0.0).ln_1p(),
-        Transform::Identity => value,
-    };
-    let value = value as f32;
-    if value.is_finite() {
-        Ok(value)
-    } else {
-        Err("a number that 32 bits can hold")
-    }
-}
-
-fn parse_number(cell: &[u8]) -> Result<f64, &'static str> {
-    const EXPECTED: &str = "a number";
-    if let Some(integer) = small_integer(cell) {
-        return Ok(f64::from(integer));
-    }
-    let text = std::str::from_utf8(cell).map_err(|_| EXPECTED)?;
-    text.parse::<f64>()
-        .ok()
-        .filter(|value| value.is_finite())
-        .ok_or(EXPECTED)
-}
-
-/// The value of up to 9 digits with or without a minus sign: most cells of most files.
-fn small_integer(cell: &[u8]) -> Option<i32> {
-    let digits = cell.strip_prefix(b"-").unwrap_or(cell);
-    if digits.is_empty() || digits.len() > 9 || !digits.iter().all(u8::is_ascii_digit) {
-        return None;
-    }
-    let value = digits
-        .iter()
-        .fold(0, |value, &digit| value * 10 + i32::from(digit - b'0'));
-    Some(if digits.len() < cell.len() {
-        -value
-    } else {
-        value
-    })
-}
-
-fn parse_key(cell: &[u8], kind: FieldKind) -> Result<u64, &'static str> {
-    if cell.is_empty() {
-        return Ok(MISSING);
-    }
-    match kind {
-        FieldKind::Hex => parse_hex(cell).map(u64::from),
-        FieldKind::Bucket => Ok(bucket(parse_number(cell)?) as u64),
-    }
-}
-
-fn parse_hex(cell: &[u8]) -> Result<u32, &'static str> {
-    if cell.len() > 8 {
-        return Err("a category of up to 8 hexadecimal digits (32 bits)");
-    }
-    cell.iter().try_fold(0u32, |value, &digit| {
-        let digit = char::from(digit).to_digit(16);
-        Ok(value << 4 | digit.ok_or("a category of hexadecimal digits")?)
-    })
-}
-
-/// PEP's bucket of a number.
-fn bucket(value: f64) -> i64 {
-    if value > 2.0 {
-        value.ln().powi(2).floor() as i64
-    } else {
-        // The smallest integer is the key of an empty cell.
-        ((value.floor() - 2.0) as i64).max(i64::MIN + 1)
-    }
-}
-
 fn shortened(cell: &[u8]) -> String {
     const LONGEST: usize = 40;
     let text = String::from_utf8_lossy(cell);
@@ -266,53 +199,6 @@ fn shortened(cell: &[u8]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn numbers_and_keys() {
-        assert_eq!(parse_dense(b"", Transform::Log1p), Ok(0.0));
-        assert_eq!(parse_dense(b"-3", Transform::Log1p), Ok(0.0));
-        assert_eq!(
-            parse_dense(b"1", Transform::Log1p),
-            Ok(std::f32::consts::LN_2)
-        );
-        assert_eq!(parse_dense(b"-2.5e1", Transform::Identity), Ok(-25.0));
-        assert_eq!(
-            parse_dense(b"12345678901", Transform::Identity),
-            Ok(12_345_678_901.0)
-        );
-        for bad in [
-            &b"x"[..],
-            b"1x",
-            b"nan",
-            b"inf",
-            b"-",
-            b"\xff",
-            b" 1",
-            b"1e39",
-        ] {
-            assert!(parse_dense(bad, Transform::Identity).is_err());
-        }
-        assert_eq!(parse_hex(b"ff0000Ab"), Ok(0xff00_00ab));
-        assert!(parse_hex(b"12g4").is_err() && parse_hex(b"123456789").is_err());
-        assert_eq!(parse_key(b"", FieldKind::Hex), Ok(MISSING));
-        assert_eq!(parse_key(b"0", FieldKind::Hex), Ok(0));
-    }
-
-    #[test]
-    fn buckets_are_peps() {
-        let cases = [
-            (3.0, 1),
-            (100.0, 21),
-            (2.0, 0),
-            (1.0, -1),
-            (0.0, -2),
-            (-2.0, -4),
-            (-1e300, i64::MIN + 1),
-        ];
-        for (value, expected) in cases {
-            assert_eq!(bucket(value), expected, "{value}");
-        }
-    }
 
     #[test]
     fn lines_end_in_every_way() {

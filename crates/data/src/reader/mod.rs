@@ -4,6 +4,7 @@
 //! the next is read and decompressed. Groups come out in the order of the input, whatever the number of
 //! threads.
 
+mod cell;
 mod chunks;
 mod line;
 mod open;

@@ -4,6 +4,7 @@
 
 mod parse;
 mod ranges;
+mod raw;
 
 use std::path::Path;
 

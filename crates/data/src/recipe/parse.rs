@@ -4,118 +4,17 @@ use std::collections::HashMap;
 use std::ops::Range;
 use std::path::Path;
 
-use serde::Deserialize;
-use toml::{Spanned, Table};
+use toml::Spanned;
 
+use super::raw::{
+    RawDense, RawField, RawFormat, RawKind, RawLabel, RawPart, RawRecipe, RawSplit, RawSplitKind,
+    RawTransform,
+};
 use super::{Column, DenseColumn, FieldColumn, FieldKind, Recipe, SplitRule, Transform, ranges};
 use crate::{DataError, Split};
 
 /// A line of more columns is a mistake in the recipe.
 const MOST_COLUMNS: usize = 1 << 20;
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct RawRecipe {
-    name: String,
-    #[serde(default)]
-    description: String,
-    format: RawFormat,
-    n_columns: usize,
-    #[serde(default = "one")]
-    min_count: u64,
-    label: RawLabel,
-    #[serde(default)]
-    dense: Vec<RawDense>,
-    fields: Vec<RawField>,
-    split: Spanned<RawSplit>,
-    #[serde(default)]
-    model: Table,
-    #[serde(default)]
-    train: Table,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "kebab-case")]
-enum RawFormat {
-    Tsv,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct RawLabel {
-    column: Spanned<usize>,
-    #[serde(default = "label")]
-    name: String,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct RawDense {
-    columns: Spanned<String>,
-    names: Spanned<String>,
-    transform: RawTransform,
-}
-
-#[derive(Clone, Copy, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-enum RawTransform {
-    Log1p,
-    Identity,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct RawField {
-    columns: Spanned<String>,
-    names: Spanned<String>,
-    kind: RawKind,
-}
-
-#[derive(Clone, Copy, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-enum RawKind {
-    Hex,
-    Bucket,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct RawSplit {
-    kind: RawSplitKind,
-    order: Option<[RawPart; 3]>,
-    shares: RawShares,
-}
-
-#[derive(Clone, Copy, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-enum RawSplitKind {
-    Random,
-    FileOrder,
-}
-
-#[derive(Clone, Copy, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-enum RawPart {
-    Train,
-    Validation,
-    Test,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct RawShares {
-    train: f64,
-    validation: f64,
-    test: f64,
-}
-
-fn one() -> u64 {
-    1
-}
-
-fn label() -> String {
-    "label".into()
-}
 
 /// Text and path of a recipe, for messages with a line.
 struct Source<'a> {

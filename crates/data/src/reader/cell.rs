@@ -1,0 +1,209 @@
+//! One cell: a label, a number or a category.
+
+use std::sync::LazyLock;
+
+use super::MISSING;
+use crate::{FieldKind, Transform};
+
+/// The label `0` or `1`, or what was expected.
+pub fn parse_label(cell: &[u8]) -> Result<u8, &'static str> {
+    match cell {
+        b"0" => Ok(0),
+        b"1" => Ok(1),
+        _ => Err("a label, 0 or 1"),
+    }
+}
+
+/// A dense feature: a finite number, transformed; an empty cell is 0.
+pub fn parse_dense(cell: &[u8], transform: Transform) -> Result<f32, &'static str> {
+    let value = if cell.is_empty() {
+        0.0
+    } else {
+        parse_number(cell)?
+    };
+    let value = match transform {
+        Transform::Log1p => log1p(value),
+        Transform::Identity => value as f32,
+    };
+    if value.is_finite() {
+        Ok(value)
+    } else {
+        Err("a number that 32 bits can hold")
+    }
+}
+
+/// `ln(1 + max(x, 0))`, looked up for the small counts that most cells hold.
+fn log1p(value: f64) -> f32 {
+    const N_STORED: u32 = 1024;
+    static STORED: LazyLock<Vec<f32>> =
+        LazyLock::new(|| (0..N_STORED).map(|n| f64::from(n).ln_1p() as f32).collect());
+    let index = value as usize;
+    if index < STORED.len() && index as f64 == value {
+        STORED[index]
+    } else {
+        value.max(0.0).ln_1p() as f32
+    }
+}
+
+fn parse_number(cell: &[u8]) -> Result<f64, &'static str> {
+    const EXPECTED: &str = "a number";
+    if let Some(integer) = small_integer(cell) {
+        return Ok(f64::from(integer));
+    }
+    let text = std::str::from_utf8(cell).map_err(|_| EXPECTED)?;
+    text.parse::<f64>()
+        .ok()
+        .filter(|value| value.is_finite())
+        .ok_or(EXPECTED)
+}
+
+/// The value of up to 9 digits with or without a minus sign: most cells of most files.
+fn small_integer(cell: &[u8]) -> Option<i32> {
+    let digits = cell.strip_prefix(b"-").unwrap_or(cell);
+    if digits.is_empty() || digits.len() > 9 || !digits.iter().all(u8::is_ascii_digit) {
+        return None;
+    }
+    let value = digits
+        .iter()
+        .fold(0, |value, &digit| value * 10 + i32::from(digit - b'0'));
+    Some(if digits.len() < cell.len() {
+        -value
+    } else {
+        value
+    })
+}
+
+/// What identifies a category; no two categories of a field share a key.
+pub fn parse_key(cell: &[u8], kind: FieldKind) -> Result<u64, &'static str> {
+    if cell.is_empty() {
+        return Ok(MISSING);
+    }
+    match kind {
+        FieldKind::Hex => parse_hex(cell).map(u64::from),
+        FieldKind::Bucket => Ok(bucket(parse_number(cell)?) as u64),
+    }
+}
+
+fn parse_hex(cell: &[u8]) -> Result<u32, &'static str> {
+    if cell.len() > 8 {
+        return Err("a category of up to 8 hexadecimal digits (32 bits)");
+    }
+    hex_digits(cell).ok_or("a category of hexadecimal digits")
+}
+
+/// The value of a cell of exactly 8 hexadecimal digits at the start of `line`, and what is behind it:
+/// the usual cell, so it is not worth a search for its end.
+pub fn hex8_cell(line: &[u8]) -> Option<(u32, Option<&[u8]>)> {
+    let (cell, behind) = line.split_first_chunk::<8>()?;
+    let behind = match behind.split_first() {
+        None => None,
+        Some((b'\t', behind)) => Some(behind),
+        Some(_) => return None,
+    };
+    Some((hex_digits(cell)?, behind))
+}
+
+/// The value of up to 8 digits, or `None` when one of them is none.
+fn hex_digits(cell: &[u8]) -> Option<u32> {
+    let (value, seen) = cell.iter().fold((0, 0), |(value, seen), &byte| {
+        let digit = DIGITS[usize::from(byte)];
+        (value << 4 | u32::from(digit), seen | digit)
+    });
+    (seen < 16).then_some(value)
+}
+
+/// The value of each byte as a hexadecimal digit; 255 for the others.
+static DIGITS: [u8; 256] = {
+    let mut digits = [255; 256];
+    let mut n = 0;
+    while n < 16 {
+        digits[b"0123456789abcdef"[n] as usize] = n as u8;
+        digits[b"0123456789ABCDEF"[n] as usize] = n as u8;
+        n += 1;
+    }
+    digits
+};
+
+/// PEP's bucket of a number.
+fn bucket(value: f64) -> i64 {
+    if value > 2.0 {
+        value.ln().powi(2).floor() as i64
+    } else {
+        // The smallest integer is the key of an empty cell.
+        ((value.floor() - 2.0) as i64).max(i64::MIN + 1)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_and_keys() {
+        assert_eq!(parse_dense(b"", Transform::Log1p), Ok(0.0));
+        assert_eq!(parse_dense(b"-3", Transform::Log1p), Ok(0.0));
+        assert_eq!(
+            parse_dense(b"1", Transform::Log1p),
+            Ok(std::f32::consts::LN_2)
+        );
+        for value in [-0.5, 0.0, 0.5, 1.5, 1023.0, 1023.5, 1024.0, 1e9] {
+            assert_eq!(log1p(value), f64::max(value, 0.0).ln_1p() as f32);
+        }
+        assert_eq!(parse_dense(b"-2.5e1", Transform::Identity), Ok(-25.0));
+        assert_eq!(
+            parse_dense(b"12345678901", Transform::Identity),
+            Ok(12_345_678_901.0)
+        );
+        for bad in [
+            &b"x"[..],
+            b"1x",
+            b"nan",
+            b"inf",
+            b"-",
+            b"\xff",
+            b" 1",
+            b"1e39",
+        ] {
+            assert!(parse_dense(bad, Transform::Identity).is_err());
+        }
+        assert_eq!(parse_hex(b"ff0000Ab"), Ok(0xff00_00ab));
+        assert!(parse_hex(b"12g4").is_err() && parse_hex(b"123456789").is_err());
+        for byte in 0..=255u8 {
+            let digit = char::from(byte).to_digit(16);
+            assert_eq!(parse_hex(&[byte]).ok(), digit, "byte {byte}");
+        }
+        assert_eq!(parse_key(b"", FieldKind::Hex), Ok(MISSING));
+        assert_eq!(parse_key(b"0", FieldKind::Hex), Ok(0));
+    }
+
+    #[test]
+    fn buckets_are_peps() {
+        let cases = [
+            (3.0, 1),
+            (100.0, 21),
+            (2.0, 0),
+            (1.0, -1),
+            (0.0, -2),
+            (-2.0, -4),
+            (-1e300, i64::MIN + 1),
+        ];
+        for (value, expected) in cases {
+            assert_eq!(bucket(value), expected, "{value}");
+        }
+    }
+
+    #[test]
+    fn cells_of_eight_digits_are_taken_whole() {
+        assert_eq!(hex8_cell(b"0000000f\tab"), Some((15, Some(&b"ab"[..]))));
+        assert_eq!(hex8_cell(b"0000000f\t"), Some((15, Some(&b""[..]))));
+        assert_eq!(hex8_cell(b"0000000f"), Some((15, None)));
+        for other in [
+            &b"0000000"[..],
+            b"000\t0000\t",
+            b"0000000ff\t",
+            b"0000000g\t",
+        ] {
+            assert_eq!(hex8_cell(other), None);
+        }
+    }
+}

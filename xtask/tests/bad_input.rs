@@ -199,6 +199,21 @@ fn a_disk_that_fills_up_while_data_is_generated() {
     assert_refused(&folder, &before, &output, &["cannot write made.tsv"]);
 }
 
+#[test]
+fn a_pipe_is_not_replaced_by_a_file() {
+    let folder = Folder::new();
+    let pipe = folder.path("pipe");
+    let mut mkfifo = assert_cmd::Command::new("mkfifo");
+    mkfifo.arg(&pipe).assert().success();
+    let before = folder.names();
+    let mut command = xtask();
+    command.current_dir(folder.path(""));
+    let output = command.args(["data", "synth", "--rows", "9", "--out", "pipe"]);
+    let output = output.output().unwrap();
+    let expected = ["--out pipe: expected a new or an ordinary file"];
+    assert_refused(&folder, &before, &output, &expected);
+}
+
 /// Runs xtask where no file may grow beyond 32 blocks (16 or 32 kB): a write over the limit fails as one on a
 /// full disk does. The signal that comes with the limit is ignored, so that the write returns.
 fn with_small_files(folder: &Folder, arguments: &str) -> Output {

@@ -88,8 +88,13 @@ pub fn run(args: &ValidateArgs, output: Output) -> anyhow::Result<()> {
         steps.push(Passed { step, seconds });
     }
     let seconds = start.elapsed().as_secs_f64();
-    let text = format!("validate: {} steps passed in {seconds:.1} s", steps.len());
+    let text = format!("validate: passed {} in {seconds:.1} s", count(steps.len()));
     output.result(&Summary { steps, seconds }, text)
+}
+
+fn count(n_steps: usize) -> String {
+    let plural = if n_steps == 1 { "" } else { "s" };
+    format!("{n_steps} step{plural}")
 }
 
 fn chosen(args: &ValidateArgs) -> Result<Vec<Step>, BadInput> {

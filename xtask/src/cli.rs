@@ -4,16 +4,27 @@ use std::num::NonZeroUsize;
 
 use clap::{Args, Parser, Subcommand};
 
+use crate::data::DataCommand;
+use crate::eval::EvalArgs;
+use crate::inspect::InspectArgs;
+use crate::train::TrainArgs;
 use crate::validate::ValidateArgs;
 
 const EXAMPLES: &str = "\
 Examples:
+  cargo xtask data prepare --data datasets/criteo-kaggle.toml --input train.txt --out prepared/criteo
   cargo xtask validate --only fmt,layers,tidy
   cargo xtask --json validate --skip tests
 
 Exit codes: 0 success; 2 bad input, usage or configuration; 1 anything else.
 With --json the last line of stdout is one JSON object, on failure {\"error\": …, \"exit_code\": …}; \
 progress, notes and the readable error go to stderr.";
+
+const DATA_EXAMPLES: &str = "\
+Examples:
+  cargo xtask data synth --rows 200000 --out synth.tsv
+  cargo xtask data prepare --data datasets/synthetic.toml --input synth.tsv --out prepared/synth
+  cargo xtask data inspect prepared/synth --verify";
 
 /// Train click-through models with small embedding tables, and ship the small tables.
 #[derive(Debug, Parser)]
@@ -45,8 +56,17 @@ pub struct Common {
 /// The commands, each in a module of its own.
 #[derive(Debug, Subcommand)]
 pub enum Command {
+    /// Prepare, inspect and generate data.
+    #[command(subcommand, after_help = DATA_EXAMPLES)]
+    Data(DataCommand),
     /// Check format, layers, tidiness, licences, lints, docs and tests: what CI runs.
     Validate(ValidateArgs),
+    /// Train a model, save it, and score the test split with the reloaded file.
+    Train(Box<TrainArgs>),
+    /// Score a split with a saved artefact.
+    Eval(EvalArgs),
+    /// Show an artefact: per field rows, dim, encoding and bytes.
+    Inspect(InspectArgs),
 }
 
 #[cfg(test)]

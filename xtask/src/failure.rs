@@ -5,6 +5,11 @@ use std::process::ExitCode;
 
 use anyhow::Error;
 use serde_json::json;
+use slimbed_compact::ArtefactError;
+use slimbed_data::DataError;
+use slimbed_data::synth::SynthError;
+use slimbed_files::FileError;
+use slimbed_train::TrainError;
 
 use crate::output::Output;
 
@@ -52,13 +57,35 @@ fn report_as_json(message: &str, code: u8) {
     let _ = writeln!(io::stdout(), "{object}");
 }
 
-/// 2 when a cause of `error` is something the user can mend, 1 otherwise.
+/// 2 when a cause of `error` is something the user can mend (a full disk too), 1 otherwise.
 fn exit_code(error: &Error) -> u8 {
-    if error.chain().any(|cause| cause.is::<BadInput>()) {
-        BAD_INPUT
-    } else {
-        OTHER
-    }
+    let is_bad_input = error.chain().any(|cause| {
+        cause.is::<BadInput>()
+            || cause.is::<DataError>()
+            || cause.is::<SynthError>()
+            || cause.is::<FileError>()
+            || cause.is::<ArtefactError>()
+            || cause
+                .downcast_ref::<TrainError>()
+                .is_some_and(is_input_of_training)
+    });
+    if is_bad_input { BAD_INPUT } else { OTHER }
+}
+
+/// Whether a run failed for what it was given, not for what became of it.
+fn is_input_of_training(error: &TrainError) -> bool {
+    use TrainError::{Artefact, Checkpoint, Data, DataShape, File, Metric, RunFile, Setting};
+    matches!(
+        error,
+        Artefact(_)
+            | Checkpoint { .. }
+            | Data(_)
+            | DataShape { .. }
+            | File(_)
+            | Metric { .. }
+            | RunFile { .. }
+            | Setting { .. }
+    )
 }
 
 /// The chain of causes in one line; a cause that its parent already quotes is not repeated.

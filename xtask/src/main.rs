@@ -4,9 +4,16 @@
 //! Exit codes: 0 success, 2 bad input, usage or configuration, 1 anything else. See [`failure`].
 
 mod cli;
+mod data;
+mod device;
+mod eval;
 mod failure;
+mod inspect;
 mod output;
+mod progress;
+mod source;
 mod threads;
+mod train;
 mod validate;
 
 use std::process::ExitCode;
@@ -31,6 +38,10 @@ fn main() -> ExitCode {
 
 fn dispatch(cli: &Cli, output: Output) -> anyhow::Result<()> {
     match &cli.command {
+        Command::Data(command) => data::run(command, &cli.common, output),
+        Command::Train(args) => train::run(args, &cli.common, output),
+        Command::Eval(args) => eval::run(args, output),
+        Command::Inspect(args) => inspect::run(args, output),
         Command::Validate(args) => validate::run(args, output),
     }
 }

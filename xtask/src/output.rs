@@ -47,3 +47,8 @@ impl Output {
         }
     }
 }
+
+/// Bytes for a person: `1.2 MB` is 1,200,000 bytes.
+pub fn human_bytes(n: u64) -> String {
+    indicatif::DecimalBytes(n).to_string()
+}

@@ -19,7 +19,9 @@ fn params() -> Params {
         shape: shape.to_vec(),
         values: values.to_vec(),
     };
-    params.import(&[named("w", &[2, 3], &W), named("b", &[2], &B)]).unwrap();
+    params
+        .import(&[named("w", &[2, 3], &W), named("b", &[2], &B)])
+        .unwrap();
     params
 }
 
@@ -27,8 +29,9 @@ fn params() -> Params {
 fn gradients(params: &Params, step: usize) -> GradStore {
     let mut loss = Tensor::zeros((), candle_core::DType::F32, &Device::Cpu).unwrap();
     for (_, var) in params.iter() {
-        let g: Vec<f32> =
-            (0..var.elem_count()).map(|i| (i as f32 * 0.3 - 0.4 * step as f32).sin()).collect();
+        let g: Vec<f32> = (0..var.elem_count())
+            .map(|i| (i as f32 * 0.3 - 0.4 * step as f32).sin())
+            .collect();
         let g = Tensor::from_vec(g, var.dims(), &Device::Cpu).unwrap();
         loss = (loss + (var.as_tensor() * g).unwrap().sum_all().unwrap()).unwrap();
     }
@@ -36,7 +39,13 @@ fn gradients(params: &Params, step: usize) -> GradStore {
 }
 
 fn values(params: &Params, name: &str) -> Vec<f32> {
-    params.export().unwrap().into_iter().find(|t| t.name == name).unwrap().values
+    params
+        .export()
+        .unwrap()
+        .into_iter()
+        .find(|t| t.name == name)
+        .unwrap()
+        .values
 }
 
 fn cases() -> Vec<(&'static str, DenseRule, WeightDecay)> {
@@ -47,7 +56,11 @@ fn cases() -> Vec<(&'static str, DenseRule, WeightDecay)> {
         ("adagrad", DenseRule::ADAGRAD, WeightDecay::None),
         ("adam", DenseRule::ADAM, WeightDecay::None),
         ("adam coupled", DenseRule::ADAM, coupled),
-        ("adam decoupled", DenseRule::ADAM, WeightDecay::Decoupled { lambda: 0.1 }),
+        (
+            "adam decoupled",
+            DenseRule::ADAM,
+            WeightDecay::Decoupled { lambda: 0.1 },
+        ),
     ]
 }
 
@@ -59,13 +72,18 @@ fn five_steps_agree_with_pytorch() {
         let params = params();
         let mut optimizer = DenseOptimizer::new(&params, rule, decay).unwrap();
         for step in 0..5 {
-            optimizer.step(&params, &gradients(&params, step), lr, 1.0).unwrap();
+            optimizer
+                .step(&params, &gradients(&params, step), lr, 1.0)
+                .unwrap();
         }
         for tensor in ["w", "b"] {
             let expected = fixture["cases"][name][tensor].as_array().unwrap();
             for (found, expected) in values(&params, tensor).iter().zip(expected) {
                 let expected = expected.as_f64().unwrap() as f32;
-                assert!((found - expected).abs() < 1e-6, "{name} {tensor}: {found} != {expected}");
+                assert!(
+                    (found - expected).abs() < 1e-6,
+                    "{name} {tensor}: {found} != {expected}"
+                );
             }
         }
     }
@@ -81,7 +99,9 @@ fn a_restored_optimizer_goes_on_bit_for_bit() {
             if step == 3 {
                 halfway = Some((whole.export().unwrap(), optimizer.export(&whole).unwrap()));
             }
-            optimizer.step(&whole, &gradients(&whole, step), 0.05, 1.0).unwrap();
+            optimizer
+                .step(&whole, &gradients(&whole, step), 0.05, 1.0)
+                .unwrap();
         }
         let (saved_params, saved_state) = halfway.unwrap();
         let resumed = params();
@@ -89,7 +109,9 @@ fn a_restored_optimizer_goes_on_bit_for_bit() {
         let mut optimizer = DenseOptimizer::new(&resumed, rule, decay).unwrap();
         optimizer.import(&resumed, &saved_state).unwrap();
         for step in 3..6 {
-            optimizer.step(&resumed, &gradients(&resumed, step), 0.05, 1.0).unwrap();
+            optimizer
+                .step(&resumed, &gradients(&resumed, step), 0.05, 1.0)
+                .unwrap();
         }
         assert_eq!(whole.export().unwrap(), resumed.export().unwrap(), "{name}");
     }
@@ -110,7 +132,9 @@ fn a_parameter_without_gradient_is_named() {
 fn clipping_scales_the_gradient() {
     let params = params();
     let grads = gradients(&params, 0);
-    let norm = slimbed_nn::gradient_norm_squared(&params, &grads).unwrap().sqrt();
+    let norm = slimbed_nn::gradient_norm_squared(&params, &grads)
+        .unwrap()
+        .sqrt();
     let expected: f64 = [6usize, 2]
         .iter()
         .flat_map(|&n| (0..n).map(|i| f64::from((i as f32 * 0.3).sin()).powi(2)))

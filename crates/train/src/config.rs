@@ -94,7 +94,9 @@ pub struct TrainConfig {
     pub warmup_steps: u64,
     /// Largest norm of all gradients together; larger ones are scaled down to it. 0: no clipping.
     pub clip_norm: f64,
-    /// Steps between two validations. 0: at the end of each epoch only.
+    /// Validations in an epoch, the last at its end.
+    pub validations_per_epoch: u64,
+    /// Steps between two validations within an epoch, in place of `validations_per_epoch`. 0: not set.
     pub validate_every: u64,
     /// Validations without a better AUC before the run stops. 0: never.
     pub patience: u64,
@@ -120,6 +122,7 @@ impl Default for TrainConfig {
             schedule: ScheduleKind::Constant,
             warmup_steps: 0,
             clip_norm: 0.0,
+            validations_per_epoch: 5,
             validate_every: 0,
             patience: 3,
             log_every: 50,
@@ -215,6 +218,14 @@ impl TrainConfig {
         }
     }
 
+    /// Steps between two validations in an epoch of `steps_per_epoch`.
+    pub fn validation_period(&self, steps_per_epoch: u64) -> u64 {
+        match self.validate_every {
+            0 => steps_per_epoch.div_ceil(self.validations_per_epoch).max(1),
+            steps => steps,
+        }
+    }
+
     /// The learning rates' course over `total_steps`.
     pub fn schedule(&self, total_steps: u64) -> Schedule {
         match self.schedule {
@@ -238,6 +249,10 @@ impl Config {
         at_least_one("train.batch_size", train.batch_size)?;
         at_least_one("train.epochs", train.epochs as usize)?;
         at_least_one("train.log_every", train.log_every as usize)?;
+        at_least_one(
+            "train.validations_per_epoch",
+            train.validations_per_epoch as usize,
+        )?;
         at_least_one("train.shuffle_window", train.shuffle_window)?;
         for (key, value) in [
             ("train.lr", train.lr),

@@ -38,7 +38,7 @@ pub use export::export;
 pub use learner::{Learner, Rates, StepResult};
 pub use models::{ModelSpec, load_model};
 pub use observer::{Observer, StepEvent, ValidationEvent};
-pub use progress::{Watched, bar};
+pub use progress::Watched;
 pub use recorder::Recorder;
 pub use run::{Report, RunRequest, run};
 pub use run_dir::RunDir;

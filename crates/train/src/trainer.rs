@@ -50,6 +50,7 @@ pub struct Trainer<'a> {
     config: Config,
     spec: ModelSpec,
     learner: Learner,
+    steps_per_epoch: u64,
     schedule: Schedule,
     stop: EarlyStop,
     position: Position,
@@ -97,6 +98,7 @@ impl<'a> Trainer<'a> {
             dataset,
             spec,
             learner,
+            steps_per_epoch,
             schedule: train.schedule(steps_per_epoch * train.epochs),
             stop: EarlyStop::new(train.patience),
             position: Position::default(),
@@ -162,7 +164,7 @@ impl<'a> Trainer<'a> {
         paths: &CheckpointPaths,
         observer: &mut dyn Observer,
     ) -> Result<Verdict, TrainError> {
-        let every = self.config.train.validate_every;
+        let every = self.config.train.validation_period(self.steps_per_epoch);
         let mut batches = self.dataset.batches(Split::Train, self.batch_options())?;
         let mut validated_at = None;
         loop {
@@ -172,7 +174,7 @@ impl<'a> Trainer<'a> {
             };
             self.step(&batch, observer)?;
             self.train_time += started.elapsed();
-            if every > 0 && self.position.step.is_multiple_of(every) {
+            if self.position.batch.is_multiple_of(every) {
                 validated_at = Some(self.position.step);
                 if self.validate(paths, observer)? == Verdict::Stop {
                     return Ok(Verdict::Stop);

@@ -12,6 +12,7 @@ use crate::{DataError, Split, Vocabulary};
 
 /// The version of `meta.json` and of the folder's layout.
 pub const FORMAT_VERSION: u32 = 1;
+pub const VOCABULARY_FILE: &str = "vocabulary.bin";
 
 /// What `meta.json` says.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -145,7 +146,7 @@ impl Dataset {
     /// # Errors
     /// When the file is damaged.
     pub fn vocabulary(&self) -> Result<Vocabulary, DataError> {
-        Vocabulary::load(&self.path.join("vocabulary.bin"))
+        Vocabulary::load(&self.path.join(VOCABULARY_FILE))
     }
 
     /// Starts a pass over a split.
@@ -161,7 +162,7 @@ impl Dataset {
     /// # Errors
     /// Names the first damaged part.
     pub fn verify(&self, progress: &dyn Fn(u64)) -> Result<(), DataError> {
-        self.vocabulary()?;
+        self.check_vocabulary()?;
         for pack in &self.packs {
             for block in 0..pack.n_blocks() {
                 progress(pack.read_block(block)?.n as u64);
@@ -169,6 +170,24 @@ impl Dataset {
             }
         }
         Ok(())
+    }
+
+    /// Compares the vocabulary's rows and out-of-vocabulary counts with the description.
+    fn check_vocabulary(&self) -> Result<(), DataError> {
+        let vocabulary = self.vocabulary()?;
+        let fields = vocabulary.fields().iter();
+        let found: Vec<_> = fields.map(|ids| (ids.n_rows(), ids.counts()[0])).collect();
+        let fields = self.meta.fields.iter();
+        let expected: Vec<_> = fields.map(|info| (info.n_rows, info.n_oov)).collect();
+        if expected == found {
+            return Ok(());
+        }
+        Err(DataError::Damaged {
+            path: self.path.join(VOCABULARY_FILE),
+            what: "rows and out-of-vocabulary count of each field".into(),
+            expected: format!("{expected:?}"),
+            found: format!("{found:?}"),
+        })
     }
 
     fn pack(&self, split: Split) -> &Arc<PackReader> {

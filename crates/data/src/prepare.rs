@@ -12,9 +12,11 @@ use slimbed_files::{AtomicDir, IoContext};
 use slimbed_rng::Seed;
 
 use crate::batches::{Batch, FieldIds};
-use crate::dataset::{FORMAT_VERSION, FieldInfo, InputInfo, Meta, SplitInfo, pack_path};
+use crate::dataset::{
+    FORMAT_VERSION, FieldInfo, InputInfo, Meta, SplitInfo, VOCABULARY_FILE, pack_path,
+};
 use crate::pack::{Arity, FieldSchema, PackWriter, Schema};
-use crate::reader::{BadRows, RowReader, Rows};
+use crate::reader::{BadRows, ReadProgress, RowReader, Rows, count_lines};
 use crate::split::Splitter;
 use crate::vocabulary::Counter;
 use crate::{DataError, Recipe, Split, SplitRule, Vocabulary};
@@ -46,6 +48,8 @@ pub struct Progress {
     pub pass: Pass,
     /// Bytes of the input read in this pass.
     pub bytes: u64,
+    /// Bytes of the input, which every pass reads once.
+    pub total_bytes: u64,
     /// Lines read in this pass.
     pub lines: u64,
 }
@@ -83,6 +87,7 @@ pub fn prepare(
         inputs,
         options,
         progress,
+        total_bytes: total_bytes(inputs)?,
     };
     let folder = AtomicDir::create(out)?;
     let n_lines = match recipe.split {
@@ -91,7 +96,7 @@ pub fn prepare(
     };
     let splitter = Splitter::new(&recipe.split, options.seed, n_lines);
     let vocabulary = job.count_categories(&splitter)?;
-    vocabulary.save(&folder.path().join("vocabulary.bin"))?;
+    vocabulary.save(&folder.path().join(VOCABULARY_FILE))?;
     let (meta, bad) = job.encode(&splitter, &vocabulary, folder.path())?;
     job.check_splits(&meta)?;
     write_meta(&meta, &folder.path().join("meta.json"))?;
@@ -111,6 +116,7 @@ struct Job<'a> {
     inputs: &'a [PathBuf],
     options: &'a PrepareOptions,
     progress: &'a dyn Fn(Progress),
+    total_bytes: u64,
 }
 
 impl<'a> Job<'a> {
@@ -123,18 +129,22 @@ impl<'a> Job<'a> {
         let mut reader = RowReader::open(self.recipe, self.inputs, self.options.max_bad_rows)?;
         while let Some(group) = reader.next_group()? {
             work(group)?;
-            let at = reader.progress();
-            (self.progress)(Progress {
-                pass,
-                bytes: at.bytes,
-                lines: at.lines,
-            });
+            self.tell(pass, reader.progress());
         }
         Ok(reader)
     }
 
+    fn tell(&self, pass: Pass, at: ReadProgress) {
+        (self.progress)(Progress {
+            pass,
+            bytes: at.bytes,
+            total_bytes: self.total_bytes,
+            lines: at.lines,
+        });
+    }
+
     fn count_lines(&self) -> Result<u64, DataError> {
-        Ok(self.pass(Pass::Lines, |_| Ok(()))?.progress().lines)
+        count_lines(self.inputs, |at| self.tell(Pass::Lines, at))
     }
 
     fn count_categories(&self, splitter: &Splitter) -> Result<Vocabulary, DataError> {
@@ -265,6 +275,13 @@ impl<'a> Job<'a> {
         }
         Ok(())
     }
+}
+
+fn total_bytes(inputs: &[PathBuf]) -> Result<u64, DataError> {
+    let sizes = inputs
+        .iter()
+        .map(|path| Ok(std::fs::metadata(path).at("open", path)?.len()));
+    sizes.sum()
 }
 
 fn schema(recipe: &Recipe, vocabulary: &Vocabulary) -> Schema {

@@ -21,6 +21,8 @@ use crate::{DataError, Split};
 
 const MAGIC: &[u8; 8] = b"SLBVOCAB";
 const VERSION: u32 = 1;
+/// Ids besides row 0 that a `u32` can number.
+const MOST_IDS: u64 = u32::MAX as u64 - 1;
 
 /// The row of keys that are rare or unseen.
 pub const OOV: u32 = 0;
@@ -79,22 +81,19 @@ impl Counter {
     /// # Errors
     /// When a field has more ids than a `u32` can number; `names` are the fields'.
     pub fn finish(self, min_count: u64, names: &[String]) -> Result<Vocabulary, DataError> {
-        let fields: Vec<_> = self
-            .fields
-            .into_par_iter()
-            .map(|counts| FieldVocabulary::new(counts, min_count))
-            .collect();
-        for (field, name) in fields.iter().zip(names) {
-            let (limit, found) = (u64::from(u32::MAX) - 1, field.keys.len() as u64);
-            if found > limit {
-                return Err(DataError::TooManyIds {
+        let fields = self.fields.into_par_iter().zip(names);
+        let fields = fields.map(|(counts, name)| {
+            FieldVocabulary::new(counts, min_count, MOST_IDS).map_err(|found| {
+                DataError::TooManyIds {
                     field: name.clone(),
-                    limit,
+                    limit: MOST_IDS,
                     found,
-                });
-            }
-        }
-        Ok(Vocabulary { fields })
+                }
+            })
+        });
+        Ok(Vocabulary {
+            fields: fields.collect::<Result<_, _>>()?,
+        })
     }
 }
 
@@ -115,15 +114,19 @@ pub struct FieldVocabulary {
 }
 
 impl FieldVocabulary {
-    fn new(counts: KeyMap<u64>, min_count: u64) -> Self {
+    /// The ids of the counted keys, or how many there are when that is more than `limit`.
+    fn new(counts: KeyMap<u64>, min_count: u64, limit: u64) -> Result<Self, u64> {
         let total: u64 = counts.values().sum();
         let kept = counts.into_iter().filter(|&(_, count)| count >= min_count);
         let mut kept: Vec<(u64, u64)> = kept.collect();
+        if kept.len() as u64 > limit {
+            return Err(kept.len() as u64);
+        }
         kept.sort_unstable_by_key(|&(key, count)| (std::cmp::Reverse(count), key));
         let n_kept: u64 = kept.iter().map(|&(_, count)| count).sum();
         let keys = kept.iter().map(|&(key, _)| key).collect();
         let counts = std::iter::once(total - n_kept).chain(kept.iter().map(|&(_, count)| count));
-        Self::from_parts(keys, counts.collect())
+        Ok(Self::from_parts(keys, counts.collect()))
     }
 
     fn from_parts(keys: Vec<u64>, counts: Vec<u64>) -> Self {
@@ -210,6 +213,9 @@ impl Vocabulary {
             .u32()
             .and_then(|n| (0..n).map(|_| cursor.field()).collect());
         let fields = fields.ok_or_else(|| damaged("whole fields", "a cut-off file"))?;
+        if !cursor.0.is_empty() {
+            return Err(damaged("the end of the file", "more bytes"));
+        }
         Ok(Self { fields })
     }
 }
@@ -274,6 +280,13 @@ mod tests {
             [1, 2, 3, OOV, OOV, OOV]
         );
         assert_eq!((field.n_rows(), field.counts()), (4, &[1, 3, 2, 2][..]));
+    }
+
+    #[test]
+    fn more_ids_than_can_be_numbered_are_refused() {
+        let counts = || [(3, 5), (4, 1), (9, 2)].into_iter().collect();
+        assert_eq!(FieldVocabulary::new(counts(), 1, 2), Err(3));
+        assert_eq!(FieldVocabulary::new(counts(), 2, 2).unwrap().n_rows(), 3);
     }
 
     #[test]

@@ -201,7 +201,7 @@ fn of_two_problems_the_first_is_reported_for_any_number_of_threads() {
     for n_threads in [1, 3] {
         let pool = rayon::ThreadPoolBuilder::new().num_threads(n_threads);
         let pool = pool.build().unwrap();
-        pool.install(|| check(&[("bad", &bad), ("deleted", b"")], 0, &["bad:2: "]));
+        pool.install(|| check(&[("bad", &bad), ("empty", b"")], 0, &["bad:2: "]));
     }
 }
 

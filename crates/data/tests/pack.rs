@@ -7,7 +7,7 @@ mod rows;
 use std::path::{Path, PathBuf};
 
 use proptest::prelude::*;
-use slimbed_data::pack::{Arity, PackReader, Schema};
+use slimbed_data::pack::{Arity, PackReader, PackWriter, Schema};
 use slimbed_data::{BLOCK_ROWS, Batch, DataError};
 use tempfile::{TempDir, tempdir};
 use xxhash_rust::xxh3::xxh3_64;
@@ -266,4 +266,17 @@ fn a_block_that_fails_does_not_spoil_the_others() {
 #[test]
 fn a_pack_without_rows_is_opened() {
     check(&rows::schema(2, &[(5, Arity::Multi)]), 0, 1, 3);
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_full_disk_is_an_error() {
+    let schema = rows::schema(1, &[(10, Arity::Single)]);
+    let mut writer = PackWriter::create(Path::new("/dev/full"), schema.clone()).unwrap();
+    let written = writer.append(&rows::random(&schema, 300, 1));
+    let error = written.and_then(|()| writer.finish()).unwrap_err();
+    assert!(
+        error.to_string().starts_with("cannot write /dev/full"),
+        "{error}"
+    );
 }

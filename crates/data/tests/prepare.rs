@@ -4,13 +4,17 @@
 
 mod toy;
 
+use std::cell::RefCell;
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, HashMap};
 use std::io::Write;
 use std::path::Path;
 
 use proptest::prelude::*;
-use slimbed_data::{BatchOptions, DataError, Dataset, MISSING, Order, Split, Splitter};
+use slimbed_data::{
+    BatchOptions, DataError, Dataset, MISSING, Order, Pass, PrepareOptions, Progress, Split,
+    Splitter, prepare,
+};
 use tempfile::tempdir;
 use toy::{FILE_ORDER, RANDOM, SEED};
 
@@ -272,4 +276,52 @@ fn inputs_are_described_by_name_size_and_checksum() {
     let dataset = Dataset::open(&out).unwrap();
     assert_eq!(dataset.meta(), &report.meta);
     assert!(dataset.verify(&|_| {}).is_ok());
+}
+
+#[test]
+fn a_vocabulary_of_another_data_set_is_found() {
+    let folder = tempdir().unwrap();
+    let inputs = toy::write(folder.path(), &[("a.txt", large().join("\n").as_bytes())]);
+    let [first, second] = [1, 50].map(|min_count| {
+        let out = folder.path().join(min_count.to_string());
+        toy::run(&toy::recipe(RANDOM, min_count), &inputs, &out, 0).unwrap();
+        out
+    });
+    let name = "vocabulary.bin";
+    std::fs::copy(first.join(name), second.join(name)).unwrap();
+    let error = Dataset::open(&second).unwrap().verify(&|_| {}).unwrap_err();
+    let error = error.to_string();
+    assert!(
+        error.contains("vocabulary.bin: rows and out-of-"),
+        "{error}"
+    );
+}
+
+#[test]
+fn progress_ends_at_the_size_of_the_input() {
+    let folder = tempdir().unwrap();
+    let lines = large();
+    let text = lines.join("\n").into_bytes();
+    let inputs = toy::write(folder.path(), &[("a", &text), ("b.gz", &gzip(&text))]);
+    let size = |path| std::fs::metadata(path).unwrap().len();
+    let n_bytes = inputs.iter().map(size).sum::<u64>();
+    let options = PrepareOptions {
+        seed: SEED,
+        max_bad_rows: 0,
+    };
+    let last = RefCell::new(Vec::<Progress>::new());
+    let tell = |at: Progress| {
+        let mut last = last.borrow_mut();
+        last.retain(|before| before.pass != at.pass);
+        last.push(at);
+    };
+    let out = folder.path().join("out");
+    prepare(&toy::recipe(FILE_ORDER, 1), &inputs, &out, &options, &tell).unwrap();
+    let expected = [Pass::Lines, Pass::Vocabulary, Pass::Encode].map(|pass| Progress {
+        pass,
+        bytes: n_bytes,
+        total_bytes: n_bytes,
+        lines: 2 * lines.len() as u64,
+    });
+    assert_eq!(*last.borrow(), expected);
 }

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use super::Rows;
-use super::cell::{hex8_cell, parse_dense, parse_key, parse_label};
+use super::cell::{hex8_cell, integer_cell, parse_dense, parse_key, parse_label, transformed};
 use super::chunks::Chunk;
 use crate::{DataError, FieldKind, Recipe, Transform};
 
@@ -41,9 +41,9 @@ impl<'a> LineParser<'a> {
         Self { recipe, roles }
     }
 
-    /// All good rows of a chunk, and what was wrong with the others.
-    pub fn parse(&self, chunk: &Chunk) -> (Rows, Vec<DataError>) {
-        let (mut rows, mut errors) = (self.empty(chunk.n_lines as usize), Vec::new());
+    /// All good rows of a chunk, and what was wrong with the others; stops at the `most`-th bad row.
+    pub fn parse(&self, chunk: &Chunk, most: u64) -> (Rows, Vec<DataError>) {
+        let (mut rows, mut errors) = (self.empty(chunk), Vec::new());
         let mut label = 0;
         let mut dense = vec![0.0; self.recipe.dense.len()];
         let mut keys = vec![0; self.recipe.fields.len()];
@@ -61,12 +61,17 @@ impl<'a> LineParser<'a> {
                 }
                 Err(error) => errors.push(error),
             }
+            if errors.len() as u64 >= most {
+                break;
+            }
         }
         (rows, errors)
     }
 
-    /// No rows, with room for `n`.
-    fn empty(&self, n: usize) -> Rows {
+    /// No rows, with room for those of a chunk.
+    fn empty(&self, chunk: &Chunk) -> Rows {
+        // A good line takes a byte for each column, so that a file of line ends reserves little.
+        let n = (chunk.n_lines as usize).min(chunk.bytes.len() / self.recipe.n_columns + 1);
         Rows {
             lines: Vec::with_capacity(n),
             labels: Vec::with_capacity(n),
@@ -88,6 +93,12 @@ impl<'a> LineParser<'a> {
             let Some(line) = rest else {
                 return Err(self.column_count(text, place));
             };
+            if let Role::Dense(i, transform) = *role
+                && let Some((integer, behind)) = integer_cell(line)
+            {
+                (dense[i], rest) = (transformed(integer, transform), behind);
+                continue;
+            }
             if let Role::Field(i, FieldKind::Hex) = *role
                 && let Some((key, behind)) = hex8_cell(line)
             {

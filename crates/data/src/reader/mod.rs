@@ -99,6 +99,8 @@ impl<'a> RowReader<'a> {
         };
         let chunks = &mut self.chunks;
         let parser = LineParser::new(self.recipe);
+        // One more than may still be skipped ends the reading: no chunk needs to tell of others.
+        let most = self.bad.limit.saturating_sub(self.bad.n).saturating_add(1);
         let (next, parsed) = rayon::join(
             || {
                 chunks
@@ -108,7 +110,7 @@ impl<'a> RowReader<'a> {
             || {
                 group
                     .par_iter()
-                    .map(|chunk| parser.parse(chunk))
+                    .map(|chunk| parser.parse(chunk, most))
                     .collect::<Vec<_>>()
             },
         );
@@ -137,6 +139,18 @@ impl<'a> RowReader<'a> {
     pub fn checksums(&self) -> Vec<(PathBuf, u64, u64)> {
         self.chunks.checksums()
     }
+}
+
+/// Lines of all files, good and bad; `progress` is told after each chunk.
+pub(crate) fn count_lines(
+    paths: &[PathBuf],
+    mut progress: impl FnMut(ReadProgress),
+) -> Result<u64, DataError> {
+    let mut chunks = Chunks::new(paths.to_vec());
+    while chunks.next_group(1)?.is_some() {
+        progress(chunks.progress());
+    }
+    Ok(chunks.progress().lines)
 }
 
 impl BadRows {

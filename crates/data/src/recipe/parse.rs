@@ -48,6 +48,7 @@ pub fn parse(text: &str, path: &Path) -> Result<Recipe, DataError> {
         );
         return Err(source.error(None, message));
     }
+    let name = name(&source, raw.name)?;
     let split = split(&source, &raw.split)?;
     let mut columns = Columns {
         source: &source,
@@ -62,7 +63,7 @@ pub fn parse(text: &str, path: &Path) -> Result<Recipe, DataError> {
     }
     let RawFormat::Tsv = raw.format;
     Ok(Recipe {
-        name: raw.name,
+        name,
         description: raw.description,
         n_columns: raw.n_columns,
         min_count: raw.min_count,
@@ -74,6 +75,19 @@ pub fn parse(text: &str, path: &Path) -> Result<Recipe, DataError> {
         defaults_train: raw.train,
         source: text.to_owned(),
     })
+}
+
+/// A name that can be that of a folder on any system.
+fn name(source: &Source<'_>, raw: Spanned<String>) -> Result<String, DataError> {
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
+    let name = raw.get_ref();
+    if name.starts_with(|c: char| c.is_ascii_alphanumeric()) && name.chars().all(is_plain) {
+        return Ok(raw.into_inner());
+    }
+    let message = format!(
+        "expected a `name` of letters, digits, `-`, `_` and `.` after a letter or digit, found `{name}`"
+    );
+    Err(source.error(Some(raw.span()), message))
 }
 
 fn dense(columns: &mut Columns<'_>, raw: &[RawDense]) -> Result<Vec<DenseColumn>, DataError> {
@@ -302,6 +316,7 @@ lr = 0.5
             ),
             ("format = \"tsv\"", "format = \"csv\"", "unknown variant"),
             ("name = \"toy\"", "", "missing field `name`"),
+            ("\"toy\"", "\"../toy\"", "found `../toy`"),
             (
                 "n_columns = 6",
                 "n_columns = 9_000_000_000_000",

@@ -6,7 +6,7 @@ use toml::{Spanned, Table};
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct RawRecipe {
-    pub name: String,
+    pub name: Spanned<String>,
     #[serde(default)]
     pub description: String,
     pub format: RawFormat,

@@ -61,7 +61,7 @@ fn a_run_reports_what_the_reloaded_file_scores() {
     }
     let run = format!("runs/{}", report["run"].as_str().unwrap());
     let test_auc = report["test_auc"].as_f64().unwrap();
-    assert!(test_auc > 0.6 && test_auc < report["bayes_auc"].as_f64().unwrap());
+    assert!(test_auc > 0.55 && test_auc < report["bayes_auc"].as_f64().unwrap());
     let file = dir.path().join(&run).join("export/model.safetensors");
     assert_eq!(report["artefact_bytes"], fs::metadata(&file).unwrap().len());
 
@@ -158,12 +158,32 @@ fn a_learning_rate_that_explodes_stops_the_run_with_the_cause() {
 #[test]
 fn a_model_that_does_not_learn_stops_the_run_with_the_cause() {
     let dir = tempfile::tempdir().unwrap();
-    // Every hidden unit of the top MLP is pushed below zero, so only the bias is left.
-    let kill = ["--set", "train.optimizer=sgd", "--set", "train.lr=3e4"];
-    let arguments = [&["train", "--rows", "20000"], &SMALL[..], &kill[..]].concat();
-    let assert = xtask(dir.path(), &arguments).assert().code(1);
-    let text = String::from_utf8_lossy(&assert.get_output().stderr).into_owned();
-    assert!(text.contains("dead") || text.contains("at step"), "{text}");
+    let settings: [(&[&str], &str); 2] = [
+        // The hidden units are pushed below zero for every input: only the last bias is left.
+        (
+            &["--set", "train.optimizer=sgd", "--set", "train.lr=10"],
+            "predicts a constant",
+        ),
+        (
+            &[
+                "--set",
+                "train.lr=1e-12",
+                "--set",
+                "train.embedding_lr=1e-12",
+            ],
+            "no better than the click rate",
+        ),
+    ];
+    for (settings, cause) in settings {
+        let base = ["train", "--rows", "20000", "--seed", "3"];
+        let arguments = [&base, SMALL.as_slice(), settings].concat();
+        let assert = xtask(dir.path(), &arguments).assert().code(1);
+        let text = String::from_utf8_lossy(&assert.get_output().stderr).into_owned();
+        assert!(
+            text.contains("the model is dead at step 20") && text.contains(cause),
+            "{text}"
+        );
+    }
 }
 
 #[test]

@@ -19,6 +19,7 @@ pub fn write_atomically<E: From<FileError>>(
     path: &Path,
     write: impl FnOnce(&mut File, &Path) -> Result<(), E>,
 ) -> Result<(), E> {
+    refuse_devices(path)?;
     let folder = parent(path);
     fs::create_dir_all(&folder).at("create folder", &folder)?;
     let mut temporary = builder(0o666)
@@ -37,6 +38,15 @@ pub fn write_atomically<E: From<FileError>>(
     sync_folder(&folder)
         .at("sync folder", &folder)
         .map_err(E::from)
+}
+
+/// The rename would replace a device or a pipe by an ordinary file.
+fn refuse_devices(path: &Path) -> Result<(), FileError> {
+    if fs::metadata(path).is_ok_and(|found| !found.is_file()) {
+        let reason = io::Error::other("expected a new or an ordinary file");
+        return Err(reason).at("replace", path);
+    }
+    Ok(())
 }
 
 /// Deletes what killed writers left in `folder`, and returns how many files that were.
@@ -113,6 +123,15 @@ mod tests {
         assert!(failed.unwrap_err().to_string().contains("disk full"));
         assert_eq!(fs::read_to_string(&path).unwrap(), "old");
         assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn what_is_no_ordinary_file_is_not_replaced() {
+        let dir = tempfile::tempdir().unwrap();
+        let error = put(dir.path(), "text").unwrap_err();
+        assert!(error.to_string().contains("ordinary file"), "{error}");
+        #[cfg(unix)]
+        assert!(put("/dev/null".as_ref(), "text").is_err());
     }
 
     #[test]

@@ -70,9 +70,7 @@ pub enum TrainError {
         batch: u64,
     },
     /// The model has stopped to predict anything.
-    #[error(
-        "the model is dead at step {step}: {cause}; lower the learning rate or check the labels"
-    )]
+    #[error("the model is dead at step {step}: {cause}")]
     DeadModel {
         /// Number of steps taken.
         step: u64,

@@ -288,7 +288,9 @@ impl<'a> Trainer<'a> {
         let scores = self.scores(Split::Validation)?;
         let step = self.position.step;
         if let Some(row) = scores.logits.iter().position(|logit| !logit.is_finite()) {
-            let cause = format!("validation row {row} scores {}", scores.logits[row]);
+            let logit = scores.logits[row];
+            let cause =
+                format!("validation row {row} scores {logit}: the learning rate is too high");
             return Err(TrainError::DeadModel { step, cause });
         }
         let metrics = scores.metrics(Split::Validation)?;

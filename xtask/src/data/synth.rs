@@ -11,7 +11,6 @@ use slimbed_data::synth::{BayesReport, SynthModel, SynthReport, SynthSpec, write
 use slimbed_files::{IoContext, write_atomically};
 use slimbed_rng::Seed;
 
-use crate::failure::BadInput;
 use crate::output::{Output, human_bytes};
 use crate::progress::{Progress, Speed, Unit};
 
@@ -62,7 +61,6 @@ struct Written<'a> {
 /// # Errors
 /// When a file cannot be written.
 pub fn run(args: &SynthArgs, seed: Seed, output: Output) -> anyhow::Result<()> {
-    refuse_devices(&args.out)?;
     let model = SynthModel::new(args.preset.spec(), seed)?;
     let (report, speed) = write_files(&model, args.rows, &args.out)?;
     let report_path = path_of_report(&args.out);
@@ -93,17 +91,6 @@ pub fn write_files(
         let _ = fs::remove_file(out);
     })?;
     Ok((report, progress.finish(n_rows)))
-}
-
-/// A file is made by renaming, which would replace `/dev/null` itself.
-fn refuse_devices(path: &Path) -> Result<(), BadInput> {
-    if fs::metadata(path).is_ok_and(|found| !found.is_file()) {
-        let path = path.display();
-        return Err(BadInput(format!(
-            "--out {path}: expected a new or an ordinary file"
-        )));
-    }
-    Ok(())
 }
 
 fn write_rows(

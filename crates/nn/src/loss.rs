@@ -35,7 +35,7 @@ pub fn bce_composed(logits: &Tensor, labels: &Tensor) -> Result<Tensor, NnError>
     let softplus = (z.abs()?.neg()?.exp()? + 1.0)?.log()?;
     let value = ((z.relu()? - (&z * labels)?)? + softplus)?.mean_all()?;
     let n = logits.elem_count() as f64;
-    let gradient = ((candle_sigmoid(&z)? - labels)? / n)?;
+    let gradient = ((candle_nn::ops::sigmoid(&z)? - labels)? / n)?;
     let carrier = (logits * gradient)?.sum_all()?;
     Ok((value + (&carrier - carrier.detach())?)?)
 }
@@ -49,11 +49,6 @@ fn check_shapes(logits: &Tensor, labels: &Tensor) -> Result<(), NnError> {
         });
     }
     Ok(())
-}
-
-/// `σ(z) = 1 / (1 + e^{−z})`; `e^{−z} = ∞` gives 0, the right limit.
-fn candle_sigmoid(z: &Tensor) -> candle_core::Result<Tensor> {
-    (z.neg()?.exp()? + 1.0)?.recip()
 }
 
 struct BceWithLogits;
@@ -70,8 +65,11 @@ impl CustomOp2 for BceWithLogits {
         labels: &CpuStorage,
         labels_layout: &Layout,
     ) -> candle_core::Result<(CpuStorage, Shape)> {
-        let z = values(logits, logits_layout, self.name())?;
-        let y = values(labels, labels_layout, self.name())?;
+        let (z, y) = pair(
+            (logits, logits_layout),
+            (labels, labels_layout),
+            self.name(),
+        )?;
         // One sum in f64 and in order: the same bits for any number of threads.
         let total: f64 = z.iter().zip(y).map(|(&z, &y)| cross_entropy(z, y)).sum();
         Ok((
@@ -90,6 +88,18 @@ impl CustomOp2 for BceWithLogits {
         let residual = logits.apply_op2_no_bwd(labels, &BceGradient)?;
         Ok((Some(residual.broadcast_mul(grad)?), None))
     }
+}
+
+/// Logits and labels of a custom op as slices.
+fn pair<'a>(
+    logits: (&'a CpuStorage, &Layout),
+    labels: (&'a CpuStorage, &Layout),
+    op: &str,
+) -> candle_core::Result<(&'a [f32], &'a [f32])> {
+    Ok((
+        values(logits.0, logits.1, op)?,
+        values(labels.0, labels.1, op)?,
+    ))
 }
 
 fn cross_entropy(z: f32, y: f32) -> f64 {
@@ -111,8 +121,11 @@ impl CustomOp2 for BceGradient {
         labels: &CpuStorage,
         labels_layout: &Layout,
     ) -> candle_core::Result<(CpuStorage, Shape)> {
-        let z = values(logits, logits_layout, self.name())?;
-        let y = values(labels, labels_layout, self.name())?;
+        let (z, y) = pair(
+            (logits, logits_layout),
+            (labels, labels_layout),
+            self.name(),
+        )?;
         let n = z.len() as f32;
         let gradient = z
             .iter()

@@ -92,7 +92,7 @@ impl Learner {
 }
 
 /// The ids of a batch as the embeddings take them.
-pub(crate) fn id_batch(batch: &Batch) -> IdBatch<'_> {
+pub fn id_batch(batch: &Batch) -> IdBatch<'_> {
     let bags = batch.fields.iter();
     let bags = bags.map(|field| Bags {
         ids: &field.ids,
@@ -105,7 +105,10 @@ pub(crate) fn id_batch(batch: &Batch) -> IdBatch<'_> {
 }
 
 /// The dense features of a batch, `[n, n_dense]`.
-pub(crate) fn dense_tensor(batch: &Batch, device: &Device) -> candle_core::Result<Tensor> {
+///
+/// # Errors
+/// When the device refuses the tensor.
+pub fn dense_tensor(batch: &Batch, device: &Device) -> candle_core::Result<Tensor> {
     let n_dense = batch.dense.len().checked_div(batch.n).unwrap_or(0);
     Tensor::from_slice(&batch.dense, (batch.n, n_dense), device)
 }

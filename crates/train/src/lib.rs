@@ -35,7 +35,7 @@ pub use early_stop::{EarlyStop, Verdict};
 pub use environment::{Environment, peak_rss_bytes};
 pub use error::TrainError;
 pub use export::export;
-pub use learner::{Learner, Rates, StepResult};
+pub use learner::{Learner, Rates, StepResult, dense_tensor, id_batch};
 pub use models::{ModelSpec, load_model};
 pub use observer::{Observer, StepEvent, ValidationEvent};
 pub use progress::Watched;

@@ -8,12 +8,12 @@ use candle_core::{Device, Tensor};
 use serde_json::Value;
 use slimbed_data::{Batch, FieldIds};
 use slimbed_embedding::{
-    Bags, EmbeddingLayer, FieldSpec, IdBatch, PlainEmbedding, Pooling, RowInit, SparseRule,
-    StateTensor, StateValues,
+    EmbeddingLayer, FieldSpec, PlainEmbedding, Pooling, RowInit, SparseRule, StateTensor,
+    StateValues,
 };
 use slimbed_nn::{DenseOptimizer, DenseRule, Mode, NamedTensor, WeightDecay, bce_with_logits};
 use slimbed_rng::Seed;
-use slimbed_train::{Learner, ModelConfig, ModelSpec, Rates};
+use slimbed_train::{Learner, ModelConfig, ModelSpec, Rates, dense_tensor, id_batch};
 
 const TOLERANCE: f32 = 1e-5;
 
@@ -126,26 +126,13 @@ fn learner(fixture: &Value) -> Learner {
     }
 }
 
-fn id_batch(batch: &Batch) -> IdBatch<'_> {
-    let bags = batch.fields.iter();
-    let bags = bags.map(|f| Bags {
-        ids: &f.ids,
-        offsets: f.offsets.as_deref(),
-    });
-    IdBatch {
-        n: batch.n,
-        fields: bags.collect(),
-    }
-}
-
 /// Logits, loss and gradients of the first step.
 fn first_step(learner: &mut Learner, batch: &Batch) -> (Tensor, Tensor, GradStore) {
     let embeddings = learner
         .embedding
         .forward(&id_batch(batch), &Device::Cpu)
         .unwrap();
-    let n_dense = batch.dense.len() / batch.n;
-    let dense = Tensor::from_slice(&batch.dense, (batch.n, n_dense), &Device::Cpu).unwrap();
+    let dense = dense_tensor(batch, &Device::Cpu).unwrap();
     let labels = Tensor::from_slice(&batch.labels, batch.n, &Device::Cpu).unwrap();
     let logits = learner
         .model

@@ -80,9 +80,14 @@ impl SourceArgs {
     fn generated(&self, seed: Seed) -> anyhow::Result<Source> {
         let recipe = Recipe::parse(SYNTHETIC_RECIPE, Path::new("datasets/synthetic.toml"))?;
         let model = SynthModel::new(SynthSpec::criteo_like(), seed)?;
-        let file = self
-            .cache
-            .join(format!("synthetic-{}-s{}.tsv", self.rows, seed.get()));
+        let spec = serde_json::to_string(model.spec())?;
+        let name = format!(
+            "synthetic-{}-s{}-{}.tsv",
+            self.rows,
+            seed.get(),
+            digest(&spec)
+        );
+        let file = self.cache.join(name);
         if !path_of_report(&file).exists() {
             write_files(&model, self.rows, &file)?;
         }
@@ -163,8 +168,9 @@ fn cache_key(
             .and_then(|time| time.duration_since(UNIX_EPOCH).ok());
         text += &format!("{}\n{}\n{modified:?}\n", path.display(), file.len());
     }
-    Ok(format!(
-        "{:016x}",
-        xxhash_rust::xxh3::xxh3_64(text.as_bytes())
-    ))
+    Ok(digest(&text))
+}
+
+fn digest(text: &str) -> String {
+    format!("{:016x}", xxhash_rust::xxh3::xxh3_64(text.as_bytes()))
 }

@@ -202,8 +202,7 @@ mod tests {
     fn naive_auc(rows: &[Row], score: fn(&Row) -> f64, weight: fn(&Row) -> f64) -> f64 {
         let (mut won, mut pairs) = (0.0, 0.0);
         for (i, a) in rows.iter().enumerate() {
-            for (j, b) in rows.iter().enumerate().filter(|(j, _)| *j != i) {
-                debug_assert_ne!(i, j);
+            for (_, b) in rows.iter().enumerate().filter(|(j, _)| *j != i) {
                 let w = weight(a) * (1.0 - weight(b));
                 pairs += w;
                 won += w * match score(a).total_cmp(&score(b)) {
@@ -287,6 +286,6 @@ mod tests {
         let report = model.bayes(0..200_000);
         let (auc, additive) = (report.auc.unwrap(), report.additive_auc.unwrap());
         assert!((0.80..0.82).contains(&auc), "{auc}");
-        assert!((0.755..0.775).contains(&additive), "{additive}");
+        assert!((0.76..0.775).contains(&additive), "{additive}");
     }
 }

@@ -49,7 +49,7 @@ impl DenseModel {
             lowered_by: if column == 1 { 2 } else { 0 },
             missing,
             input: Affine::IDENTITY,
-            frequency: between(0.7, 1.5),
+            frequency: between(0.3, 0.7),
             phase: between(0.0, std::f64::consts::TAU),
             sine: Affine::IDENTITY,
             tanh: Affine::IDENTITY,

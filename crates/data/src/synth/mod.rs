@@ -21,16 +21,23 @@
 //! Here `e` are numbers and `v` vectors of length `latent_dim`, both normal for each id and shrunk by
 //! `P / (P + rare_mass)` for rare ids; `g_j(x) = sin(omega_j u + phi_j)` and `h_j(x) = tanh(u)` of the
 //! standardised `u`; `q_j` is a unit vector. Each of `e`, `v`, `g`, `h` has mean 0 and variance 1 under
-//! the distribution of its own column before it is weighted, so the five terms are uncorrelated and the
+//! the distribution of its own column before it is weighted. Field `f` has the share `weight` of the
+//! variance of the effects of fields, dense column `j` (from 0) the share `1 / (j + 1)` of that of dense
+//! columns, and the pairs of a list have equal shares, so the terms are uncorrelated and the
 //! [`Strengths`] are their standard deviations in logits, and no part of an interaction can be had by
 //! an additive model.
 //!
 //! # What the best model reaches
 //!
 //! The probability of a row is a function of what stands in the row, so scoring by it gives the highest
-//! AUC there is, which [`SynthModel::bayes`] computes for any set of rows. The shrinkage keeps
-//! what cannot be learnt from a few rows out of the labels: with the default specification ids
-//! rarer than 1 in 10 000 carry little, so a trained model can come close to that bound.
+//! AUC there is, which [`SynthModel::bayes`] computes for any set of rows. The shrinkage keeps what
+//! cannot be learnt from a few rows out of the labels: with the default `rare_mass` of 0.002 an id seen
+//! once in 5000 rows keeps a tenth of its effect.
+//!
+//! By default the best AUC is about 0.805 and that of the additive part 0.767. A DLRM of dimension 16
+//! in PyTorch (bottom 128-64-16, top 256-128-1, batch 512, Adam at 0.002 and row-wise Adam at 0.001
+//! for the embeddings, both falling to 0) reached 0.7997 where the best is 0.8056, after one epoch of
+//! 2 million rows (seed 1).
 //!
 //! The bits depend on the `exp`, `ln`, `sin` and `tanh` of the platform's mathematical library, never
 //! on the number of threads.

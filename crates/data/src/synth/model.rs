@@ -7,10 +7,10 @@ use slimbed_rng::{Seed, Stream};
 
 use super::dense::DenseModel;
 use super::field::FieldModel;
-use super::terms::{Column, Pair, draw_columns, draw_fields, weigh_field_pairs, weight};
+use super::terms::{Column, Pair, draw_columns, draw_fields, weigh_field_pairs};
 use super::{SynthError, SynthSpec};
 
-/// Rows over which the bias is solved; their mean is within 0.001 of that of all rows.
+/// Rows over which the bias is solved; the standard error of their mean is below 0.001.
 const CALIBRATION_ROWS: u64 = 1 << 16;
 
 /// One row, with what the model knows about it.
@@ -34,14 +34,13 @@ pub struct Row {
 
 /// A specification and a seed with all tables drawn.
 ///
-/// Takes `32 + 4 latent_dim` bytes for each id.
+/// Takes `20 + 4 latent_dim` bytes for each id.
 #[derive(Clone, Debug)]
 pub struct SynthModel {
     spec: SynthSpec,
     seed: Seed,
     bias: f64,
     dense: Vec<Column>,
-    dense_weight: f64,
     fields: Vec<FieldModel>,
     field_pairs: Vec<Pair>,
     /// The stream of the rows at word 0, copied and moved for each run of rows.
@@ -59,7 +58,6 @@ impl SynthModel {
         let mut model = Self {
             bias: 0.0,
             dense: draw_columns(&spec, seed, &fields),
-            dense_weight: weight(spec.strengths.dense, spec.n_dense as f64),
             field_pairs: weigh_field_pairs(&spec, &fields),
             fields,
             rows: seed.stream("synth/row", 0),
@@ -149,7 +147,7 @@ impl SynthModel {
         }
         for (column, &cell) in self.dense.iter().zip(&row.dense) {
             let effect = column.model.effect(cell);
-            own += self.dense_weight * effect.own;
+            own += column.weight * effect.own;
             for partner in &column.partners {
                 let dot = dot(column.model.direction(), vector(partner.field));
                 interactions += effect.factor * partner.weight * dot;
@@ -304,9 +302,11 @@ mod tests {
         let vector = |f: usize| model.fields[f].vector(at(f));
         let mut expected = model.bias;
         expected += (0..6).map(|f| model.fields[f].effect(at(f))).sum::<f64>();
-        for j in 0..4 {
-            expected +=
-                0.5 * model.spec.strengths.dense * model.dense[j].model.effect(row.dense[j]).own;
+        for (j, column) in model.dense.iter().enumerate() {
+            // Shares 1, 1/2, 1/3, 1/4 over 25/12.
+            let share = 12.0 / (25.0 * (j as f64 + 1.0));
+            let own = column.model.effect(row.dense[j]).own;
+            expected += share.sqrt() * model.spec.strengths.dense * own;
         }
         assert!((row.additive_logit - expected).abs() < 1e-12);
         for (pair, [left, right]) in model.field_pairs.iter().zip(&model.spec.field_pairs) {

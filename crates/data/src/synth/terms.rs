@@ -19,6 +19,8 @@ pub(super) struct Pair {
 #[derive(Clone, Debug)]
 pub(super) struct Column {
     pub(super) model: DenseModel,
+    /// Standard deviation in logits of the effect of the column alone.
+    pub(super) weight: f64,
     pub(super) partners: Vec<Partner>,
 }
 
@@ -62,8 +64,10 @@ pub(super) fn weigh_field_pairs(spec: &SynthSpec, fields: &[FieldModel]) -> Vec<
     spec.field_pairs.iter().map(weigh).collect()
 }
 
-/// The dense columns, each interaction with a field having the same variance.
+/// The dense columns, column `j` with a share of `1 / (j + 1)` in the variance of their effects, and
+/// each interaction with a field with the same variance.
 pub(super) fn draw_columns(spec: &SynthSpec, seed: Seed, fields: &[FieldModel]) -> Vec<Column> {
+    let harmonic: f64 = (1..=spec.n_dense).map(|j| 1.0 / j as f64).sum();
     let n_pairs = spec.dense_field_pairs.len() as f64;
     let strength = spec.strengths.dense_field_pairs / n_pairs.sqrt();
     let draw = |j: usize| {
@@ -76,7 +80,12 @@ pub(super) fn draw_columns(spec: &SynthSpec, seed: Seed, fields: &[FieldModel]) 
                 Partner { field, weight }
             })
             .collect();
-        Column { model, partners }
+        let share = 1.0 / ((j + 1) as f64 * harmonic);
+        Column {
+            model,
+            weight: spec.strengths.dense * share.sqrt(),
+            partners,
+        }
     };
     (0..spec.n_dense).map(draw).collect()
 }

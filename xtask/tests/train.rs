@@ -8,7 +8,9 @@ use assert_cmd::Command;
 use serde_json::Value;
 
 /// A network that trains in seconds.
-const SMALL: [&str; 6] = [
+const SMALL: [&str; 8] = [
+    "--set",
+    "train.schedule=constant",
     "--set",
     "model.bottom=[32]",
     "--set",

@@ -11,6 +11,7 @@ mod failure;
 mod inspect;
 mod output;
 mod progress;
+mod settings;
 mod source;
 mod threads;
 mod train;

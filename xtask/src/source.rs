@@ -14,6 +14,7 @@ use toml::{Table, Value};
 use crate::data::prepare::prepare_shown;
 use crate::data::synth::{path_of_report, write_files};
 use crate::failure::BadInput;
+use crate::settings::{load_recipe, recipe_with};
 
 /// The recipe of the generator's data, so that the command works from any folder.
 const SYNTHETIC_RECIPE: &str = include_str!("../../datasets/synthetic.toml");
@@ -58,13 +59,21 @@ pub struct Source {
 }
 
 impl SourceArgs {
-    /// Opens the data, preparing or generating it first where that has not been done.
+    /// Opens the data, preparing or generating it first where that has not been done; `recipe_layers` are
+    /// put over the recipe.
     ///
     /// # Errors
     /// On bad recipes and bad input; nothing half-written is left.
-    pub fn open(&self, seed: Seed) -> anyhow::Result<Source> {
+    pub fn open(&self, seed: Seed, recipe_layers: &[Table]) -> anyhow::Result<Source> {
         match &self.data {
-            None => self.generated(seed),
+            None => self.generated(seed, recipe_layers),
+            Some(path) if path.is_dir() && !recipe_layers.is_empty() => {
+                let message = format!(
+                    "--set data.*: {} is prepared already; give a recipe and --input",
+                    path.display()
+                );
+                Err(BadInput(message).into())
+            }
             Some(path) if path.is_dir() => open_prepared(path),
             Some(path) if self.input.is_empty() => {
                 let message = format!(
@@ -73,12 +82,13 @@ impl SourceArgs {
                 );
                 Err(BadInput(message).into())
             }
-            Some(path) => self.prepared(&Recipe::load(path)?, &self.input, seed),
+            Some(path) => self.prepared(&load_recipe(path, recipe_layers)?, &self.input, seed),
         }
     }
 
-    fn generated(&self, seed: Seed) -> anyhow::Result<Source> {
-        let recipe = Recipe::parse(SYNTHETIC_RECIPE, Path::new("datasets/synthetic.toml"))?;
+    fn generated(&self, seed: Seed, recipe_layers: &[Table]) -> anyhow::Result<Source> {
+        let path = Path::new("datasets/synthetic.toml");
+        let recipe = recipe_with(SYNTHETIC_RECIPE, path, recipe_layers)?;
         let model = SynthModel::new(SynthSpec::criteo_like(), seed)?;
         let spec = serde_json::to_string(model.spec())?;
         let name = format!(

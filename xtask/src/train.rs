@@ -5,12 +5,12 @@ use std::path::PathBuf;
 use clap::Args;
 use serde::Serialize;
 use slimbed_rng::Seed;
-use slimbed_train::{Report, RunRequest, parse_pair, resolve};
-use toml::Table;
+use slimbed_train::{Report, RunRequest, resolve};
 
 use crate::cli::Common;
 use crate::device::DeviceArg;
 use crate::output::{Output, human_bytes};
+use crate::settings::{SetArgs, take_group};
 use crate::source::{Source, SourceArgs};
 
 const EXAMPLES: &str = "\
@@ -25,7 +25,8 @@ The run leaves runs/<name>/ with its settings, metrics.jsonl, TensorBoard events
 best checkpoint, export/model.safetensors and report.json. Weights are selected on the validation \
 split; the test split is scored once, with the reloaded file.
 
-Settings (--set key=value, defaults in brackets):
+Settings (--set key=value, defaults in brackets; a recipe may have others):
+  data.*                            keys of the recipe, for example data.min_count=10
   model.kind [dlrm]                 network
   model.dim [16]                    size of an embedding
   model.bottom [[512, 256, 64]]     hidden widths of the bottom MLP
@@ -57,9 +58,8 @@ Settings (--set key=value, defaults in brackets):
 pub struct TrainArgs {
     #[command(flatten)]
     source: SourceArgs,
-    /// A setting, `key=value`; see the list below. May be repeated.
-    #[arg(long = "set", value_name = "KEY=VALUE")]
-    settings: Vec<String>,
+    #[command(flatten)]
+    set: SetArgs,
     #[command(flatten)]
     device: DeviceArg,
     /// Folder of all runs.
@@ -76,11 +76,8 @@ pub struct TrainArgs {
 /// On bad input or settings, a dead model, or when something cannot be written.
 pub fn run(args: &TrainArgs, common: &Common, output: Output) -> anyhow::Result<()> {
     let device = args.device.open()?;
-    let pairs: Vec<Table> = args
-        .settings
-        .iter()
-        .map(|pair| parse_pair(pair))
-        .collect::<Result<_, _>>()?;
+    let mut pairs = args.set.tables()?;
+    let recipe_layers = take_group(&mut pairs, "data")?;
     // Settings are checked before any data is read.
     resolve(&pairs)?;
     let seed = Seed::new(common.seed);
@@ -88,7 +85,7 @@ pub fn run(args: &TrainArgs, common: &Common, output: Output) -> anyhow::Result<
         dataset,
         recipe_settings,
         bayes_auc,
-    } = args.source.open(seed)?;
+    } = args.source.open(seed, &recipe_layers)?;
     let config = resolve(&[&[recipe_settings], pairs.as_slice()].concat())?;
     let default_name = || {
         format!(

@@ -210,7 +210,7 @@ fn a_pipe_is_not_replaced_by_a_file() {
     command.current_dir(folder.path(""));
     let output = command.args(["data", "synth", "--rows", "9", "--out", "pipe"]);
     let output = output.output().unwrap();
-    let expected = ["--out pipe: expected a new or an ordinary file"];
+    let expected = ["cannot replace pipe: expected a new or an ordinary file"];
     assert_refused(&folder, &before, &output, &expected);
 }
 

@@ -87,8 +87,17 @@ fn a_run_reports_what_the_reloaded_file_scores() {
 #[test]
 fn the_same_seed_gives_the_same_bits_for_one_and_two_threads() {
     let dir = tempfile::tempdir().unwrap();
+    // Layers and a batch large enough for candle to cut its products over threads.
+    let size = ["--rows", "20000", "--set", "train.batch_size=2048"];
+    let rates = [
+        "--set",
+        "train.schedule=constant",
+        "--set",
+        "train.epochs=2",
+    ];
     let run = |threads: &str| {
-        let report = train(dir.path(), &["--threads", threads]);
+        let more = ["--threads", threads, "--seed", "3"];
+        let report = json(dir.path(), &[&["train"], &size[..], &rates, &more].concat());
         dir.path()
             .join("runs")
             .join(report["run"].as_str().unwrap())
@@ -164,7 +173,7 @@ fn a_model_that_does_not_learn_stops_the_run_with_the_cause() {
         // The hidden units are pushed below zero for every input: only the last bias is left.
         (
             &["--set", "train.optimizer=sgd", "--set", "train.lr=10"],
-            "predicts a constant",
+            "dead at step 20: the model predicts a constant",
         ),
         (
             &[
@@ -173,7 +182,7 @@ fn a_model_that_does_not_learn_stops_the_run_with_the_cause() {
                 "--set",
                 "train.embedding_lr=1e-12",
             ],
-            "no better than the click rate",
+            "dead at step 32: the model is no better than the click rate",
         ),
     ];
     for (settings, cause) in settings {
@@ -181,10 +190,7 @@ fn a_model_that_does_not_learn_stops_the_run_with_the_cause() {
         let arguments = [&base, SMALL.as_slice(), settings].concat();
         let assert = xtask(dir.path(), &arguments).assert().code(1);
         let text = String::from_utf8_lossy(&assert.get_output().stderr).into_owned();
-        assert!(
-            text.contains("the model is dead at step 20") && text.contains(cause),
-            "{text}"
-        );
+        assert!(text.contains(cause), "{text}");
     }
 }
 
@@ -204,4 +210,58 @@ fn a_damaged_artefact_is_refused() {
         text.contains("model.safetensors") && text.contains("xxh3"),
         "{text}"
     );
+}
+
+#[test]
+fn settings_reach_the_recipe_the_generator_and_the_run() {
+    let dir = tempfile::tempdir().unwrap();
+    let more = ["--set", "data.min_count=50", "--set", "model.dim=4"];
+    let rare = train(dir.path(), &more);
+    let all = train(dir.path(), &["--set", "model.dim=4"]);
+    assert!(rare["dense_bytes"].as_u64().unwrap() < all["dense_bytes"].as_u64().unwrap());
+    let config = dir.path().join("runs").join(rare["run"].as_str().unwrap());
+    let config = fs::read_to_string(config.join("config.resolved.toml")).unwrap();
+    assert!(config.contains("dim = 4"), "{config}");
+
+    let synth = [
+        "data",
+        "synth",
+        "--rows",
+        "5000",
+        "--out",
+        "s.tsv",
+        "--set",
+        "base_rate=0.05",
+    ];
+    let rate = json(dir.path(), &synth)["bayes"]["expected_rate"]
+        .as_f64()
+        .unwrap();
+    assert!((rate - 0.05).abs() < 0.01, "{rate}");
+    for (arguments, message) in [
+        (
+            &["train", "--set", "data.min_cuont=5"][..],
+            "did you mean `min_count`?",
+        ),
+        (
+            &["train", "--set", "data=5"],
+            "expected a group of settings",
+        ),
+        (
+            &[
+                "data",
+                "synth",
+                "--rows",
+                "9",
+                "--out",
+                "t.tsv",
+                "--set",
+                "base_rat=1",
+            ],
+            "base_rat",
+        ),
+    ] {
+        let assert = xtask(dir.path(), arguments).assert().code(2);
+        let text = String::from_utf8_lossy(&assert.get_output().stderr).into_owned();
+        assert!(text.contains(message), "{text}");
+    }
 }

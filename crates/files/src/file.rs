@@ -49,23 +49,6 @@ fn refuse_devices(path: &Path) -> Result<(), FileError> {
     Ok(())
 }
 
-/// Deletes what killed writers left in `folder`, and returns how many files that were.
-///
-/// # Errors
-/// When the folder cannot be read or a file in it cannot be removed.
-pub fn remove_stale_temporaries(folder: &Path) -> Result<usize, FileError> {
-    let mut n_removed = 0;
-    for entry in fs::read_dir(folder).at("list", folder)? {
-        let path = entry.at("list", folder)?.path();
-        let name = path.file_name().and_then(|n| n.to_str()).unwrap_or("");
-        if name.starts_with(TEMPORARY_PREFIX) && name.ends_with(".tmp") && path.is_file() {
-            fs::remove_file(&path).at("remove", &path)?;
-            n_removed += 1;
-        }
-    }
-    Ok(n_removed)
-}
-
 /// A builder of temporaries with the permissions an ordinary new file or folder has: `tempfile` alone
 /// hides them from other users. The system takes the umask off `mode`.
 pub(crate) fn builder(mode: u32) -> tempfile::Builder<'static, 'static> {
@@ -132,15 +115,5 @@ mod tests {
         assert!(error.to_string().contains("ordinary file"), "{error}");
         #[cfg(unix)]
         assert!(put("/dev/null".as_ref(), "text").is_err());
-    }
-
-    #[test]
-    fn stale_temporaries_are_removed_and_other_files_kept() {
-        let dir = tempfile::tempdir().unwrap();
-        for name in [".slimbed-abc.tmp", "kept.txt", ".other.tmp"] {
-            fs::write(dir.path().join(name), "x").unwrap();
-        }
-        assert_eq!(remove_stale_temporaries(dir.path()).unwrap(), 1);
-        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 2);
     }
 }

@@ -10,4 +10,4 @@ mod file;
 
 pub use dir::AtomicDir;
 pub use error::{FileError, IoContext};
-pub use file::{remove_stale_temporaries, write_atomically};
+pub use file::write_atomically;

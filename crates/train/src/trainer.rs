@@ -300,14 +300,22 @@ impl<'a> Trainer<'a> {
                 source,
             }
         })?;
-        match cause {
-            // An over-confident model may lose more than the base rate and still rank well.
-            Some(DeadCause::NoBetterThanBaseRate { .. }) if metrics.auc > RANDOM_AUC => Ok(metrics),
+        match cause.filter(|cause| self.is_fatal(cause, metrics.auc)) {
             Some(cause) => Err(TrainError::DeadModel {
                 step,
                 cause: cause.to_string(),
             }),
             None => Ok(metrics),
+        }
+    }
+
+    /// A model that is no better than the click rate gets one epoch to change that, and may be an
+    /// over-confident one that ranks well.
+    fn is_fatal(&self, cause: &DeadCause, auc: f64) -> bool {
+        let had_its_chance = self.position.step >= self.steps_per_epoch;
+        match cause {
+            DeadCause::NoBetterThanBaseRate { .. } => had_its_chance && auc <= RANDOM_AUC,
+            _ => true,
         }
     }
 

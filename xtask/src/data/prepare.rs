@@ -12,12 +12,15 @@ use slimbed_rng::Seed;
 
 use crate::output::Output;
 use crate::progress::{Progress, Unit};
+use crate::settings::{SetArgs, load_recipe};
 
 const EXAMPLES: &str = "\
 Examples:
   cargo xtask data prepare --data datasets/criteo-kaggle.toml --input train.txt --out prepared/criteo
   cargo xtask data prepare --data datasets/criteo-kaggle-days.toml --input day_*.gz \\
       --max-bad-rows 100 --out prepared/days
+  cargo xtask data prepare --data datasets/criteo-kaggle.toml --input train.txt --out prepared/rare10 \\
+      --set min_count=10 --set split.shares.train=6
 
 Several files are read as one, in the order given; plain, gzip and zstd files are told apart by their \
 first bytes.
@@ -40,6 +43,8 @@ pub struct PrepareArgs {
     /// Skip and count up to N malformed rows; one more is an error.
     #[arg(long, value_name = "N", default_value_t = 0)]
     max_bad_rows: u64,
+    #[command(flatten)]
+    set: SetArgs,
 }
 
 #[derive(Debug, Serialize)]
@@ -58,7 +63,7 @@ struct Prepared<'a> {
 /// # Errors
 /// Names the recipe's line, or the file, line and column of the input; nothing is left behind then.
 pub fn run(args: &PrepareArgs, seed: Seed, output: Output) -> anyhow::Result<()> {
-    let recipe = Recipe::load(&args.data)?;
+    let recipe = load_recipe(&args.data, &args.set.tables()?)?;
     let options = PrepareOptions {
         seed,
         max_bad_rows: args.max_bad_rows,

@@ -10,14 +10,18 @@ use serde::Serialize;
 use slimbed_data::synth::{BayesReport, SynthModel, SynthReport, SynthSpec, write_tsv};
 use slimbed_files::{IoContext, write_atomically};
 use slimbed_rng::Seed;
+use toml::Table;
 
+use crate::failure::BadInput;
 use crate::output::{Output, human_bytes};
 use crate::progress::{Progress, Speed, Unit};
+use crate::settings::{SetArgs, overlay};
 
 const EXAMPLES: &str = "\
 Examples:
   cargo xtask data synth --rows 1000000 --out synth.tsv
   cargo xtask --seed 7 data synth --rows 20000 --preset small --out small.tsv
+  cargo xtask data synth --rows 100000 --out rare.tsv --set base_rate=0.05 --set rare_mass=1e-4
 
 The form is Criteo's: label, integer columns, 8-digit hexadecimal tokens, tabs, no header.
 FILE.json says how the file was made and what the best possible model scores on it.";
@@ -35,6 +39,8 @@ pub struct SynthArgs {
     /// The distribution to draw from.
     #[arg(long, value_enum, default_value_t = Preset::Criteo)]
     preset: Preset,
+    #[command(flatten)]
+    set: SetArgs,
 }
 
 /// The distributions at hand.
@@ -61,7 +67,7 @@ struct Written<'a> {
 /// # Errors
 /// When a file cannot be written.
 pub fn run(args: &SynthArgs, seed: Seed, output: Output) -> anyhow::Result<()> {
-    let model = SynthModel::new(args.preset.spec(), seed)?;
+    let model = SynthModel::new(args.spec()?, seed)?;
     let (report, speed) = write_files(&model, args.rows, &args.out)?;
     let report_path = path_of_report(&args.out);
     let written = Written {
@@ -73,6 +79,21 @@ pub fn run(args: &SynthArgs, seed: Seed, output: Output) -> anyhow::Result<()> {
         bayes: report.bayes,
     };
     output.result(&written, format!("{}\n{speed}", written.text()))
+}
+
+impl SynthArgs {
+    /// The preset with the settings over it.
+    fn spec(&self) -> anyhow::Result<SynthSpec> {
+        let preset = self.preset.spec();
+        let layers = self.set.tables()?;
+        if layers.is_empty() {
+            return Ok(preset);
+        }
+        let mut table = Table::try_from(&preset)?;
+        overlay(&mut table, &layers);
+        let spec = table.try_into::<SynthSpec>();
+        Ok(spec.map_err(|e| BadInput(format!("--set: {}", e.message())))?)
+    }
 }
 
 /// Writes `n_rows` rows to `out` and their report to `out` with `.json` behind it.

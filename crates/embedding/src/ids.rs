@@ -132,7 +132,9 @@ mod tests {
 
     #[test]
     fn bad_batches_name_the_place() {
-        let cases: [(&[u32], Option<&[u32]>, usize, &str); 6] = [
+        /// Ids, offsets, samples, and what the message says.
+        type Case = (&'static [u32], Option<&'static [u32]>, usize, &'static str);
+        let cases: [Case; 6] = [
             (
                 &[0, 10],
                 None,

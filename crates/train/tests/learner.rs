@@ -3,7 +3,7 @@
 
 use candle_core::Device;
 use slimbed_data::{Batch, FieldIds};
-use slimbed_embedding::{EmbeddingLayer, FieldSpec, PlainEmbedding, Pooling, RowInit, SparseRule};
+use slimbed_embedding::{FieldSpec, PlainEmbedding, Pooling, RowInit, SparseRule};
 use slimbed_nn::{DenseOptimizer, DenseRule, WeightDecay};
 use slimbed_rng::Seed;
 use slimbed_train::{

@@ -47,6 +47,16 @@ enum SplitArg {
     Test,
 }
 
+impl SplitArg {
+    fn split(self) -> Split {
+        match self {
+            Self::Train => Split::Train,
+            Self::Validation => Split::Validation,
+            Self::Test => Split::Test,
+        }
+    }
+}
+
 #[derive(Serialize)]
 struct EvalReport<'a> {
     artefact: &'a Path,
@@ -67,11 +77,7 @@ pub fn run(args: &EvalArgs, output: Output) -> anyhow::Result<()> {
         None => data_of_run(&args.model)?,
     };
     let dataset = Dataset::open(&data)?;
-    let split = match args.split {
-        SplitArg::Train => Split::Train,
-        SplitArg::Validation => Split::Validation,
-        SplitArg::Test => Split::Test,
-    };
+    let split = args.split.split();
     let bar = Progress::start("score", dataset.n_rows(split), Unit::Rows);
     let scores = score_artefact(&artefact, &dataset, split, &device, &|n| bar.advance(n));
     bar.clear();
@@ -115,7 +121,11 @@ fn table(report: &EvalReport<'_>) -> String {
         ("artefact", report.artefact.display().to_string()),
         (
             "data",
-            format!("{} ({:?})", report.data.display(), report.split),
+            format!(
+                "{} ({})",
+                report.data.display(),
+                report.split.split().name()
+            ),
         ),
         ("samples", metrics.n.to_string()),
         ("AUC", format!("{:.6}", metrics.auc)),

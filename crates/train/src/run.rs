@@ -14,7 +14,7 @@ use crate::environment::{Environment, peak_rss_bytes};
 use crate::export::export;
 use crate::progress::{Watched, bar};
 use crate::recorder::Recorder;
-use crate::scoring::{score_artefact, split_name};
+use crate::scoring::score_artefact;
 use crate::{Config, Outcome, RunDir, TrainError, Trainer};
 
 /// What a run is to do.
@@ -155,7 +155,7 @@ fn artefact_metrics(
     request: &RunRequest<'_>,
     split: Split,
 ) -> Result<Metrics, TrainError> {
-    let title = format!("score {}", split_name(split));
+    let title = format!("score {}", split.name());
     let bar = bar(request.dataset.n_rows(split), &title);
     let scores = score_artefact(path, request.dataset, split, &request.device, &|n| {
         bar.inc(n)

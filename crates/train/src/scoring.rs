@@ -32,7 +32,7 @@ impl Scores {
     /// When a metric has no value, for example because a class is missing; names `split`.
     pub fn metrics(&self, split: Split) -> Result<Metrics, TrainError> {
         Metrics::from_logits(&self.logits, &self.labels).map_err(|source| TrainError::Metric {
-            split: split_name(split),
+            split: split.name(),
             source,
         })
     }
@@ -141,13 +141,4 @@ fn check_data(spec: &ModelSpec, artefact: &Artefact, dataset: &Dataset) -> Resul
         return mismatch("fields (name:rows)", stored.join(" "), found.join(" "));
     }
     Ok(())
-}
-
-/// The name of a split in messages.
-pub(crate) fn split_name(split: Split) -> &'static str {
-    match split {
-        Split::Train => "training",
-        Split::Validation => "validation",
-        Split::Test => "test",
-    }
 }

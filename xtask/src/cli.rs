@@ -7,6 +7,7 @@ use clap::{Args, Parser, Subcommand};
 use crate::data::DataCommand;
 use crate::eval::EvalArgs;
 use crate::inspect::InspectArgs;
+use crate::output::Output;
 use crate::train::TrainArgs;
 use crate::validate::ValidateArgs;
 
@@ -51,6 +52,17 @@ pub struct Common {
     /// Worker threads; all cores unless RAYON_NUM_THREADS says otherwise. No result depends on it.
     #[arg(long, global = true, value_name = "N")]
     pub threads: Option<NonZeroUsize>,
+}
+
+impl Common {
+    /// The audience that the `--json` flag asks for.
+    pub fn output(&self) -> Output {
+        if self.json {
+            Output::Json
+        } else {
+            Output::Text
+        }
+    }
 }
 
 /// The commands, each in a module of its own.

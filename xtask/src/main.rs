@@ -30,7 +30,7 @@ fn main() -> ExitCode {
         Err(error) => return failure::exit_with_usage(&error),
     };
     threads::configure(cli.common.threads);
-    let output = Output::new(cli.common.json);
+    let output = cli.common.output();
     match dispatch(&cli, output) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => failure::exit_with(&error, output),

@@ -18,11 +18,6 @@ pub enum Output {
 }
 
 impl Output {
-    /// The audience that the `--json` flag asks for.
-    pub fn new(json: bool) -> Self {
-        if json { Self::Json } else { Self::Text }
-    }
-
     /// Writes the result of a command, in the form the audience reads.
     ///
     /// # Errors

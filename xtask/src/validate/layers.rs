@@ -28,7 +28,7 @@ enum May {
     UseAll,
 }
 
-const METHODS_MAY_USE: May = May::Only(&["compact", "embedding", "nn", "rng"]);
+const METHODS_MAY_USE: May = May::Only(&["compact", "embedding", "fused", "nn", "rng"]);
 
 /// From the bottom up. A new crate gets a line here; the design decides what the line says.
 const LAYERS: &[Layer] = &[
@@ -38,9 +38,10 @@ const LAYERS: &[Layer] = &[
     layer("data", May::Only(&["files", "rng"]), &["eval"]),
     layer("compact", May::Only(&["files"]), &["rng"]),
     layer("embedding", May::Only(&["rng"]), &[]),
-    layer("nn", May::Only(&["rng"]), &[]),
-    layer("dlrm", May::Only(&["nn", "rng"]), &[]),
-    layer("base-models", May::Only(&["nn", "rng"]), &[]),
+    layer("fused", May::Only(&["rng"]), &[]),
+    layer("nn", May::Only(&["fused", "rng"]), &[]),
+    layer("dlrm", May::Only(&["fused"]), &[]),
+    layer("base-models", May::Only(&["fused"]), &[]),
     layer("amtl", METHODS_MAY_USE, &[]),
     layer("pep", METHODS_MAY_USE, &[]),
     layer("mlet", METHODS_MAY_USE, &[]),
@@ -60,6 +61,7 @@ const TRAIN_MAY_USE: May = May::Only(&[
     "embedding",
     "eval",
     "files",
+    "fused",
     "mlet",
     "nn",
     "pep",
@@ -67,7 +69,17 @@ const TRAIN_MAY_USE: May = May::Only(&[
 ]);
 
 /// Whoever loads data or scores with a finished table compiles no tensor library.
-const FREE_OF_CANDLE: &[&str] = &["compact", "data", "eval", "files", "rng"];
+const FREE_OF_CANDLE: &[&str] = &[
+    "base-models",
+    "compact",
+    "data",
+    "dlrm",
+    "embedding",
+    "eval",
+    "files",
+    "fused",
+    "rng",
+];
 
 const fn layer(name: &'static str, may_use: May, tests_may_use: &'static [&'static str]) -> Layer {
     Layer {

@@ -7,16 +7,11 @@
 //! embeddings [B, F, d] ──────────────────────────┘
 //! ```
 //!
-//! The model does not know where its embeddings come from. [`DlrmConfig`] holds the sizes,
-//! [`Dlrm::new`] makes the parameters.
+//! [`DlrmConfig`] holds the sizes, and [`DlrmConfig::network`] says what is computed; who computes it,
+//! and where the embeddings come from, the model does not know.
 
-use candle_core::{Device, Tensor};
 use serde::{Deserialize, Serialize};
-use slimbed_nn::{
-    LinearInit, Mlp, Mode, Model, NnError, Output, Params, SelfInteraction, dot_interaction,
-    interaction_width,
-};
-use slimbed_rng::Seed;
+use slimbed_fused::{Activation, FusedError, LinearInit, Network, SelfInteraction, Value};
 
 /// The sizes of a DLRM.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -39,95 +34,28 @@ pub struct DlrmConfig {
 }
 
 impl DlrmConfig {
+    /// The network: parameters `bottom.<i>.{weight,bias}` and `top.<i>.{weight,bias}`, initialised by
+    /// DLRM's rule ([`LinearInit::Dlrm`]).
+    ///
+    /// # Errors
+    /// When a size is 0 or the dropout rate is not in `[0, 1)`.
+    pub fn network(&self) -> Result<Network, FusedError> {
+        let mut network = Network::builder(self.n_dense, self.n_fields, self.dim)?;
+        let init = LinearInit::Dlrm;
+        let bottom = [self.bottom.as_slice(), &[self.dim]].concat();
+        let x = network.mlp("bottom", Value::DENSE, &bottom, init, Activation::Relu, 0.0)?;
+        let z = network.dot_interaction(x, self.own())?;
+        let top = [self.top.as_slice(), &[1]].concat();
+        let logit = network.mlp("top", z, &top, init, Activation::None, self.dropout)?;
+        network.finish(logit)
+    }
+
     fn own(&self) -> SelfInteraction {
         if self.self_interaction {
             SelfInteraction::Include
         } else {
             SelfInteraction::Exclude
         }
-    }
-
-    fn bottom_widths(&self) -> Vec<usize> {
-        [&[self.n_dense], self.bottom.as_slice(), &[self.dim]].concat()
-    }
-
-    fn top_widths(&self) -> Vec<usize> {
-        let width = interaction_width(self.n_fields, self.dim, self.own());
-        [&[width], self.top.as_slice(), &[1]].concat()
-    }
-
-    fn check(&self) -> Result<(), NnError> {
-        let size = |what, n: usize| {
-            let found = n.to_string();
-            Err(NnError::Size {
-                what,
-                expected: "at least 1".into(),
-                found,
-            })
-        };
-        match (self.n_dense, self.n_fields, self.dim) {
-            (0, ..) => size("dense features of DLRM", 0),
-            (_, 0, _) => size("fields of DLRM", 0),
-            (.., 0) => size("dim of DLRM", 0),
-            _ => Ok(()),
-        }
-    }
-}
-
-/// A DLRM with its parameters.
-#[derive(Debug)]
-pub struct Dlrm {
-    params: Params,
-    bottom: Mlp,
-    top: Mlp,
-    own: SelfInteraction,
-}
-
-impl Dlrm {
-    /// Makes the parameters `bottom.<i>.{weight,bias}` and `top.<i>.{weight,bias}` on `device`, drawn
-    /// from `seed` by DLRM's rule ([`LinearInit::Dlrm`]).
-    ///
-    /// # Errors
-    /// When a size is 0 or the device refuses the tensors.
-    pub fn new(config: &DlrmConfig, seed: Seed, device: &Device) -> Result<Self, NnError> {
-        config.check()?;
-        let mut params = Params::new(device, seed);
-        let init = LinearInit::Dlrm;
-        let bottom = Mlp::new(
-            &mut params,
-            "bottom",
-            &config.bottom_widths(),
-            init,
-            Output::Relu,
-            0.0,
-        )?;
-        let widths = config.top_widths();
-        let top = Mlp::new(
-            &mut params,
-            "top",
-            &widths,
-            init,
-            Output::Linear,
-            config.dropout,
-        )?;
-        Ok(Self {
-            params,
-            bottom,
-            top,
-            own: config.own(),
-        })
-    }
-}
-
-impl Model for Dlrm {
-    fn forward(&self, dense: &Tensor, embeddings: &Tensor, mode: Mode) -> Result<Tensor, NnError> {
-        let x = self.bottom.forward(dense, mode)?;
-        let interactions = dot_interaction(&x, embeddings, self.own)?;
-        Ok(self.top.forward(&interactions, mode)?.squeeze(1)?)
-    }
-
-    fn params(&self) -> &Params {
-        &self.params
     }
 }
 
@@ -149,13 +77,13 @@ mod tests {
 
     #[test]
     fn parameter_counts_are_those_of_the_reference() {
-        let model = Dlrm::new(&kaggle(), Seed::new(1), &Device::Cpu).unwrap();
+        let network = kaggle().network().unwrap();
         let count = |prefix: &str| -> usize {
-            let of_part = model
-                .params()
-                .iter()
-                .filter(|(name, _)| name.starts_with(prefix));
-            of_part.map(|(_, var)| var.elem_count()).sum()
+            let of_part = network.params().iter();
+            of_part
+                .filter(|param| param.name.starts_with(prefix))
+                .map(|param| param.len())
+                .sum()
         };
         assert_eq!((count("bottom"), count("top")), (155_984, 320_001));
     }
@@ -186,7 +114,7 @@ mod tests {
                 "widths",
             ),
         ] {
-            let error = Dlrm::new(&config, Seed::new(1), &Device::Cpu).unwrap_err();
+            let error = config.network().unwrap_err();
             assert!(error.to_string().contains(what), "{error}");
         }
     }

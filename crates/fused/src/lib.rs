@@ -1,7 +1,54 @@
 //! The dense network on the CPU: fused forward and backward passes over plain slices.
+//!
+//! - [`Network`]: what a model computes, as a list of pieces; built once per model, run by any executor.
+//! - [`FusedNetwork`]: runs it here, without a tensor library. A thread takes a chunk of the batch
+//!   through the whole network: products by the `gemm` crate (AVX-512 where there is one), bias, ReLU,
+//!   dropout, interaction and loss by kernels of this crate with hand-written gradients.
+//! - [`DenseRule`], [`WeightDecay`]: the optimisers of the dense parameters.
+//! - [`product`], [`product_bf16`]: the matrix products.
+//!
+//! A new piece is a variant of [`Piece`], its two kernels, and an arm in each executor; the compiler
+//! names the places.
 
+mod bf16 {
+    #![allow(missing_docs)]
+    use crate::{Mat, MatMut, Write};
+    #[derive(Debug, Default)]
+    pub struct Bf16Scratch;
+    pub fn bf16_is_available() -> bool {
+        false
+    }
+    pub fn product_bf16(c: MatMut<'_>, a: Mat<'_>, b: Mat<'_>, write: Write, _s: &mut Bf16Scratch) {
+        crate::product(c, a, b, write);
+    }
+}
+mod chunk;
+mod error;
+mod fused_network;
 mod gemm;
+mod init;
+mod interaction;
+mod linear;
+mod loss;
 mod matrix;
+mod mode;
+mod network;
+mod optim;
+mod segments;
+mod simd;
+mod tensors;
 
+pub use bf16::{Bf16Scratch, bf16_is_available, product_bf16};
+pub use error::FusedError;
+pub use fused_network::FusedNetwork;
 pub use gemm::product;
+pub use init::{Init, LinearInit};
+pub use loss::bce_with_logits;
 pub use matrix::{Mat, MatMut, Write};
+pub use mode::{Inputs, Mode, Precision};
+pub use network::{
+    Activation, DotInteraction, Dropout, Linear, Network, NetworkBuilder, Param, Piece,
+    SelfInteraction, Value,
+};
+pub use optim::{DenseRule, WeightDecay};
+pub use tensors::{NamedTensor, OptimizerState};

@@ -1,84 +1,15 @@
-//! Optimisers of the dense parameters, with state that can be saved.
+//! The dense optimisers on candle's tensors; rules and state are those of the fused path.
 
 use candle_core::backprop::GradStore;
 use candle_core::{DType, Tensor};
-use serde::{Deserialize, Serialize};
+use slimbed_fused::{DenseRule, NamedTensor, OptimizerState, WeightDecay};
 
-use crate::params::{find, to_named};
-use crate::{NamedTensor, NnError, Params};
-
-/// The update rule; `g` is the gradient, `t` the number of the step from 1.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(tag = "rule", rename_all = "kebab-case", deny_unknown_fields)]
-pub enum DenseRule {
-    /// `w ← w − lr·g`.
-    Sgd,
-    /// `a ← a + g²`, `w ← w − lr·g / (√a + eps)`, as PyTorch with initial accumulator 0.
-    Adagrad {
-        /// Added to the root; PyTorch uses 1e-10.
-        eps: f64,
-    },
-    /// `m ← β₁m + (1−β₁)g`, `v ← β₂v + (1−β₂)g²`, `w ← w − lr·m̂ / (√v̂ + eps)` with
-    /// `m̂ = m / (1−β₁ᵗ)`, `v̂ = v / (1−β₂ᵗ)` (arXiv 1412.6980).
-    Adam {
-        /// Decay of the first moment.
-        beta1: f64,
-        /// Decay of the second moment.
-        beta2: f64,
-        /// Added to the root.
-        eps: f64,
-    },
-}
-
-impl DenseRule {
-    /// Adam with β = (0.9, 0.999) and eps = 1e-8.
-    pub const ADAM: Self = Self::Adam {
-        beta1: 0.9,
-        beta2: 0.999,
-        eps: 1e-8,
-    };
-    /// Adagrad with eps = 1e-10.
-    pub const ADAGRAD: Self = Self::Adagrad { eps: 1e-10 };
-
-    fn slots(self) -> &'static [&'static str] {
-        match self {
-            Self::Sgd => &[],
-            Self::Adagrad { .. } => &["sum"],
-            Self::Adam { .. } => &["m", "v"],
-        }
-    }
-}
-
-/// How weight decay enters the update.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(tag = "kind", rename_all = "kebab-case", deny_unknown_fields)]
-pub enum WeightDecay {
-    /// No decay.
-    None,
-    /// `g ← g + λw`: PyTorch's `weight_decay` of SGD and Adam; inside Adam's normalisation.
-    Coupled {
-        /// The coefficient λ.
-        lambda: f64,
-    },
-    /// `w ← w − lr·λ·w` apart from the rule (AdamW, arXiv 1711.05101).
-    Decoupled {
-        /// The coefficient λ.
-        lambda: f64,
-    },
-}
-
-/// A saved optimiser: the step and one tensor per parameter and slot.
-#[derive(Clone, Debug, PartialEq)]
-pub struct OptimizerState {
-    /// Steps taken.
-    pub step: u64,
-    /// `<parameter>/<slot>` tensors.
-    pub tensors: Vec<NamedTensor>,
-}
+use crate::params::to_named;
+use crate::{NnError, Params};
 
 /// One optimiser over all of a model's [`Params`].
 #[derive(Debug)]
-pub struct DenseOptimizer {
+pub struct GraphOptimizer {
     rule: DenseRule,
     weight_decay: WeightDecay,
     step: u64,
@@ -86,7 +17,7 @@ pub struct DenseOptimizer {
     slots: Vec<Vec<Tensor>>,
 }
 
-impl DenseOptimizer {
+impl GraphOptimizer {
     /// An optimiser at step 0 with zero state.
     ///
     /// # Errors
@@ -173,7 +104,8 @@ impl DenseOptimizer {
             .iter()
             .map(|(name, var)| {
                 let load = |slot: &&str| -> Result<Tensor, NnError> {
-                    let saved = find(&state.tensors, &format!("{name}/{slot}"), var.dims())?;
+                    let saved =
+                        NamedTensor::find(&state.tensors, &format!("{name}/{slot}"), var.dims())?;
                     Ok(Tensor::from_slice(
                         &saved.values,
                         var.dims(),
@@ -206,19 +138,6 @@ fn update(rule: DenseRule, slots: &mut [Tensor], g: &Tensor, step: u64) -> Resul
             Ok((m_hat / (v_hat.sqrt()? + eps)?)?)
         }
     }
-}
-
-/// The sum of squares of all gradients of `params`, in f64 and in order.
-///
-/// # Errors
-/// [`NnError::NoGradient`] names the first parameter without a gradient.
-pub fn gradient_norm_squared(params: &Params, grads: &GradStore) -> Result<f64, NnError> {
-    let mut total = 0.0;
-    for gradient in gradients(params, grads)? {
-        let values: Vec<f32> = gradient.flatten_all()?.to_vec1()?;
-        total += values.iter().map(|&g| f64::from(g).powi(2)).sum::<f64>();
-    }
-    Ok(total)
 }
 
 fn gradients<'a>(params: &Params, grads: &'a GradStore) -> Result<Vec<&'a Tensor>, NnError> {

@@ -14,7 +14,7 @@ use safetensors::tensor::{Dtype, TensorView};
 use serde::{Deserialize, Serialize};
 use slimbed_embedding::{StateTensor, StateValues};
 use slimbed_files::{IoContext, write_atomically};
-use slimbed_nn::{NamedTensor, OptimizerState};
+use slimbed_fused::{NamedTensor, OptimizerState};
 
 use crate::learner::Learner;
 use crate::{Config, EarlyStop, TrainError};
@@ -78,8 +78,7 @@ impl Header {
 /// # Errors
 /// When a tensor cannot be read from its device or the file system refuses; the old file then stays.
 pub fn save(path: &Path, learner: &Learner, mut header: Header) -> Result<(), TrainError> {
-    let params = learner.model.params();
-    let (dense, optimizer) = (params.export()?, learner.optimizer.export(params)?);
+    let (dense, optimizer) = (learner.dense.export()?, learner.dense.export_optimizer()?);
     header.optimizer_step = optimizer.step;
     let state = learner.embedding.state();
     let mut views = BTreeMap::new();
@@ -135,8 +134,8 @@ pub fn load(path: &Path, learner: &mut Learner) -> Result<Header, TrainError> {
         step: header.optimizer_step,
         tensors: optimizer,
     };
-    learner.model.params().import(&dense)?;
-    learner.optimizer.import(learner.model.params(), &saved)?;
+    learner.dense.import(&dense)?;
+    learner.dense.import_optimizer(&saved)?;
     learner.embedding.restore(&state)?;
     Ok(header)
 }

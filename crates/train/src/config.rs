@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 use slimbed_embedding::{RowInit, SparseRule};
-use slimbed_nn::{DenseRule, WeightDecay};
+use slimbed_fused::{DenseRule, Precision, WeightDecay};
 
 use crate::{Schedule, TrainError};
 
@@ -72,6 +72,10 @@ pub struct TrainConfig {
     pub epochs: u64,
     /// Samples of a step.
     pub batch_size: usize,
+    /// Who computes the dense part.
+    pub engine: EngineKind,
+    /// Type of the operands of the dense part's products; sums and parameters are f32.
+    pub precision: PrecisionKind,
     /// Optimiser of the dense parameters.
     pub optimizer: DenseOptimizerKind,
     /// Learning rate of the dense parameters.
@@ -98,6 +102,8 @@ pub struct TrainConfig {
     pub validations_per_epoch: u64,
     /// Steps between two validations within an epoch, in place of `validations_per_epoch`. 0: not set.
     pub validate_every: u64,
+    /// Steps between two checkpoints besides those at validations. 0: none.
+    pub checkpoint_every: u64,
     /// Validations without a better AUC before the run stops. 0: never.
     pub patience: u64,
     /// Steps between two lines of the training loss in `metrics.jsonl`.
@@ -111,6 +117,8 @@ impl Default for TrainConfig {
         Self {
             epochs: 1,
             batch_size: 512,
+            engine: EngineKind::Auto,
+            precision: PrecisionKind::F32,
             optimizer: DenseOptimizerKind::Adam,
             lr: 1e-3,
             weight_decay: 0.0,
@@ -124,11 +132,34 @@ impl Default for TrainConfig {
             clip_norm: 0.0,
             validations_per_epoch: 5,
             validate_every: 0,
+            checkpoint_every: 0,
             patience: 3,
             log_every: 50,
             shuffle_window: 64,
         }
     }
+}
+
+/// Who computes the dense part.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum EngineKind {
+    /// Fused kernels on the CPU, candle's graph on other devices.
+    Auto,
+    /// Fused kernels with hand-written gradients; CPU only.
+    Fused,
+    /// candle's graph.
+    Graph,
+}
+
+/// Types of the operands of the dense part's products.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum PrecisionKind {
+    /// 32-bit floats.
+    F32,
+    /// bf16 operands, f32 sums and master weights; needs AVX-512 BF16.
+    Bf16,
 }
 
 /// Optimisers of the dense parameters.
@@ -180,6 +211,14 @@ pub enum ScheduleKind {
 }
 
 impl TrainConfig {
+    /// The dense part's precision.
+    pub fn precision(&self) -> Precision {
+        match self.precision {
+            PrecisionKind::F32 => Precision::F32,
+            PrecisionKind::Bf16 => Precision::Bf16,
+        }
+    }
+
     /// The dense optimiser's rule.
     pub fn dense_rule(&self) -> DenseRule {
         match self.optimizer {

@@ -7,6 +7,7 @@ use slimbed_data::DataError;
 use slimbed_embedding::EmbeddingError;
 use slimbed_eval::MetricError;
 use slimbed_files::FileError;
+use slimbed_fused::FusedError;
 use slimbed_nn::NnError;
 
 /// Errors of `slimbed-train`.
@@ -16,9 +17,12 @@ pub enum TrainError {
     /// Reading the data failed.
     #[error(transparent)]
     Data(#[from] DataError),
-    /// The dense part of the model failed.
+    /// The dense part of the model failed on candle.
     #[error(transparent)]
     Nn(#[from] NnError),
+    /// The dense part of the model cannot be made or run.
+    #[error(transparent)]
+    Network(#[from] FusedError),
     /// The embedding tables failed.
     #[error(transparent)]
     Embedding(#[from] EmbeddingError),
@@ -37,9 +41,6 @@ pub enum TrainError {
     /// The file system refused.
     #[error(transparent)]
     File(#[from] FileError),
-    /// candle failed.
-    #[error(transparent)]
-    Candle(#[from] candle_core::Error),
     /// A setting is unknown or cannot work.
     #[error("setting `{key}`: expected {expected}, found {found}{hint}")]
     Setting {

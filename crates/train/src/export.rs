@@ -35,7 +35,7 @@ pub fn export(
             },
         })
         .collect();
-    let weights = learner.model.params().export()?;
+    let weights = learner.dense.export()?;
     let dense: Vec<_> = weights
         .iter()
         .map(|tensor| DenseTensor {

@@ -1,27 +1,26 @@
 //! One optimisation step.
 
-use candle_core::{Device, Tensor};
 use slimbed_data::Batch;
 use slimbed_embedding::{Bags, EmbeddingLayer, IdBatch};
-use slimbed_nn::{DenseOptimizer, Mode, Model, bce_with_logits, gradient_norm_squared};
+use slimbed_fused::{Inputs, Mode};
 use slimbed_rng::Seed;
 
-use crate::TrainError;
+use crate::{DenseNetwork, TrainError};
 
-/// A model, its embeddings and their optimisers.
+/// A network, its embeddings and their optimisers.
 pub struct Learner {
     /// The dense part.
-    pub model: Box<dyn Model>,
+    pub dense: Box<dyn DenseNetwork>,
     /// The embeddings.
     pub embedding: Box<dyn EmbeddingLayer>,
-    /// Optimiser of the dense part.
-    pub optimizer: DenseOptimizer,
-    /// Where the dense part lives.
-    pub device: Device,
     /// Seed of the run.
     pub seed: Seed,
     /// Largest norm of all gradients together; 0: no clipping.
-    pub clip_norm: f64,
+    clip_norm: f64,
+    /// The embeddings of the batch, `[n, n_fields · dim]`.
+    embeddings: Vec<f32>,
+    /// Their gradient.
+    gradient: Vec<f32>,
 }
 
 /// The learning rates of one step.
@@ -43,51 +42,79 @@ pub struct StepResult {
 }
 
 impl Learner {
+    /// A learner at step 0; `clip_norm` bounds the norm of all gradients together, 0 does not.
+    pub fn new(
+        dense: Box<dyn DenseNetwork>,
+        embedding: Box<dyn EmbeddingLayer>,
+        seed: Seed,
+        clip_norm: f64,
+    ) -> Self {
+        Self {
+            dense,
+            embedding,
+            seed,
+            clip_norm,
+            embeddings: Vec::new(),
+            gradient: Vec::new(),
+        }
+    }
+
     /// Takes step number `step` (from 0) on `batch`.
     ///
-    /// The result may hold a loss that is not finite; the caller decides what that means. Rows and
-    /// parameters are not changed in that case.
+    /// The result may hold a loss or a norm that is not finite; the caller decides what that means. Rows
+    /// and parameters are not changed in that case. Nothing is allocated once the largest batch has been
+    /// seen.
     ///
     /// # Errors
-    /// When an id is out of range, a parameter receives no gradient, or the device fails.
+    /// When an id is out of range or the device fails.
     pub fn step(
         &mut self,
         batch: &Batch,
         step: u64,
         rates: Rates,
     ) -> Result<StepResult, TrainError> {
-        let embeddings = self.embedding.forward(&id_batch(batch), &self.device)?;
-        let dense = dense_tensor(batch, &self.device)?;
-        let labels = Tensor::from_slice(&batch.labels, batch.n, &self.device)?;
+        let loss = self.loss(batch, step)?;
+        let mut result = StepResult {
+            loss,
+            gradient_norm: None,
+        };
+        if !loss.is_finite() {
+            return Ok(result);
+        }
+        self.embedding.backward(&self.gradient)?;
+        let mut scale = 1.0;
+        if self.clip_norm > 0.0 {
+            let norm = self.gradient_norm()?;
+            result.gradient_norm = Some(norm);
+            if !norm.is_finite() {
+                return Ok(result);
+            }
+            scale = (self.clip_norm / norm).min(1.0);
+        }
+        self.dense.step(rates.dense, scale)?;
+        self.embedding.step(rates.embedding as f32, scale as f32)?;
+        Ok(result)
+    }
+
+    /// Loss of a batch, forward and backward through the dense part.
+    fn loss(&mut self, batch: &Batch, step: u64) -> Result<f64, TrainError> {
+        let n_values = batch.n * self.embedding.n_fields() * self.embedding.dim();
+        self.embeddings.resize(n_values, 0.0);
+        self.gradient.resize(n_values, 0.0);
+        self.embedding
+            .forward(&id_batch(batch), &mut self.embeddings)?;
         let mode = Mode::Train {
             seed: self.seed,
             step,
         };
-        let logits = self.model.forward(&dense, &embeddings, mode)?;
-        let loss = bce_with_logits(&logits, &labels)?;
-        let value = f64::from(loss.to_scalar::<f32>()?);
-        if !value.is_finite() {
-            return Ok(StepResult {
-                loss: value,
-                gradient_norm: None,
-            });
-        }
-        let mut grads = loss.backward()?;
-        let sparse_norm_squared = self.embedding.take_gradients(&mut grads)?;
-        let (scale, gradient_norm) = if self.clip_norm > 0.0 {
-            let dense = gradient_norm_squared(self.model.params(), &grads)?;
-            let norm = (dense + sparse_norm_squared).sqrt();
-            ((self.clip_norm / norm).min(1.0), Some(norm))
-        } else {
-            (1.0, None)
-        };
-        self.optimizer
-            .step(self.model.params(), &grads, rates.dense, scale)?;
-        self.embedding.step(rates.embedding as f32, scale as f32)?;
-        Ok(StepResult {
-            loss: value,
-            gradient_norm,
-        })
+        let inputs = inputs(batch, &self.embeddings);
+        self.dense
+            .loss(inputs, &batch.labels, mode, &mut self.gradient)
+    }
+
+    fn gradient_norm(&self) -> Result<f64, TrainError> {
+        let dense = self.dense.gradient_norm_squared()?;
+        Ok((dense + self.embedding.gradient_norm_squared()?).sqrt())
     }
 }
 
@@ -104,11 +131,11 @@ pub fn id_batch(batch: &Batch) -> IdBatch<'_> {
     }
 }
 
-/// The dense features of a batch, `[n, n_dense]`.
-///
-/// # Errors
-/// When the device refuses the tensor.
-pub fn dense_tensor(batch: &Batch, device: &Device) -> candle_core::Result<Tensor> {
-    let n_dense = batch.dense.len().checked_div(batch.n).unwrap_or(0);
-    Tensor::from_slice(&batch.dense, (batch.n, n_dense), device)
+/// What the dense part gets of a batch.
+pub fn inputs<'a>(batch: &'a Batch, embeddings: &'a [f32]) -> Inputs<'a> {
+    Inputs {
+        n: batch.n,
+        dense: &batch.dense,
+        embeddings,
+    }
 }

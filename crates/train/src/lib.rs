@@ -9,6 +9,7 @@
 
 mod checkpoint;
 mod config;
+mod dense;
 mod early_stop;
 mod environment;
 mod error;
@@ -28,14 +29,15 @@ mod trainer;
 
 pub use checkpoint::{Header, Position, load as load_checkpoint, save as save_checkpoint};
 pub use config::{
-    Config, DenseOptimizerKind, EmbeddingInit, ModelConfig, ModelKind, ScheduleKind,
-    SparseOptimizerKind, TrainConfig,
+    Config, DenseOptimizerKind, EmbeddingInit, EngineKind, ModelConfig, ModelKind, PrecisionKind,
+    ScheduleKind, SparseOptimizerKind, TrainConfig,
 };
+pub use dense::{DenseNetwork, Engine};
 pub use early_stop::{EarlyStop, Verdict};
 pub use environment::{Environment, peak_rss_bytes};
 pub use error::TrainError;
 pub use export::export;
-pub use learner::{Learner, Rates, StepResult, dense_tensor, id_batch};
+pub use learner::{Learner, Rates, StepResult, id_batch, inputs};
 pub use models::{ModelSpec, load_model};
 pub use observer::{Observer, StepEvent, ValidationEvent};
 pub use progress::Watched;

@@ -3,11 +3,11 @@
 use candle_core::Device;
 use serde::{Deserialize, Serialize};
 use slimbed_compact::Artefact;
-use slimbed_dlrm::{Dlrm, DlrmConfig};
-use slimbed_nn::{Model, NamedTensor, NnError};
+use slimbed_dlrm::DlrmConfig;
+use slimbed_fused::{DenseRule, FusedError, NamedTensor, Network, WeightDecay};
 use slimbed_rng::Seed;
 
-use crate::{ModelConfig, ModelKind, TrainError};
+use crate::{DenseNetwork, Engine, ModelConfig, ModelKind, TrainError};
 
 /// A network with all its sizes: what an artefact says of its model.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -33,13 +33,13 @@ impl ModelSpec {
         }
     }
 
-    /// Makes the network with parameters drawn from `seed`.
+    /// What the network computes.
     ///
     /// # Errors
-    /// When a size cannot work or the device refuses the parameters.
-    pub fn build(&self, seed: Seed, device: &Device) -> Result<Box<dyn Model>, NnError> {
+    /// When a size cannot work.
+    pub fn network(&self) -> Result<Network, FusedError> {
         match self {
-            Self::Dlrm(config) => Ok(Box::new(Dlrm::new(config, seed, device)?)),
+            Self::Dlrm(config) => config.network(),
         }
     }
 
@@ -58,7 +58,7 @@ impl ModelSpec {
 pub fn load_model(
     artefact: &Artefact,
     device: &Device,
-) -> Result<(ModelSpec, Box<dyn Model>), TrainError> {
+) -> Result<(ModelSpec, Box<dyn DenseNetwork>), TrainError> {
     let description = artefact.manifest().model.clone();
     let spec: ModelSpec =
         serde_json::from_value(description).map_err(|e| TrainError::DataShape {
@@ -66,7 +66,8 @@ pub fn load_model(
             expected: "a network this version knows".into(),
             found: e.to_string(),
         })?;
-    let model = spec.build(Seed::new(0), device)?;
+    let (rule, decay) = (DenseRule::Sgd, WeightDecay::None);
+    let mut dense = Engine::new(device).build(spec.network()?, Seed::new(0), rule, decay)?;
     let weights: Vec<NamedTensor> = artefact
         .dense_names()
         .into_iter()
@@ -79,6 +80,6 @@ pub fn load_model(
             })
         })
         .collect::<Result<_, TrainError>>()?;
-    model.params().import(&weights)?;
-    Ok((spec, model))
+    dense.import(&weights)?;
+    Ok((spec, dense))
 }

@@ -146,7 +146,7 @@ fn train_and_export(request: &RunRequest<'_>, run: &RunDir) -> Result<(Outcome, 
         .sum();
     Ok((
         outcome,
-        tables + 4 * learner.model.params().n_values() as u64,
+        tables + 4 * learner.dense.network().n_params() as u64,
     ))
 }
 

@@ -2,16 +2,15 @@
 
 use std::path::Path;
 
-use candle_core::{Device, Tensor};
+use candle_core::Device;
 use slimbed_compact::{Artefact, Pooling};
 use slimbed_data::{BatchOptions, Dataset, Order, Split};
 use slimbed_embedding::{TableView, lookup};
 use slimbed_eval::Metrics;
-use slimbed_nn::{Mode, Model};
 
-use crate::learner::{dense_tensor, id_batch};
+use crate::learner::{id_batch, inputs};
 use crate::models::load_model;
-use crate::{ModelSpec, TrainError};
+use crate::{DenseNetwork, ModelSpec, TrainError};
 
 /// Samples scored together.
 const BATCH: usize = 4096;
@@ -38,16 +37,15 @@ impl Scores {
     }
 }
 
-/// Scores a split with `tables` and `model`; `progress` is told how many samples each batch had.
+/// Scores a split with `tables` and `dense`; `progress` is told how many samples each batch had.
 ///
 /// # Errors
 /// When the data cannot be read or does not suit the model.
 pub fn score(
     tables: &[TableView<'_>],
-    model: &dyn Model,
+    dense: &mut dyn DenseNetwork,
     dataset: &Dataset,
     split: Split,
-    device: &Device,
     progress: &dyn Fn(u64),
 ) -> Result<Scores, TrainError> {
     let dim = tables.first().map_or(0, |table| table.dim);
@@ -58,14 +56,14 @@ pub fn score(
         prefetch: 2,
     };
     let mut scores = Scores::default();
+    let mut embeddings = Vec::new();
     for batch in dataset.batches(split, options)? {
         let batch = batch?;
-        let mut embeddings = vec![0.0; batch.n * tables.len() * dim];
+        embeddings.resize(batch.n * tables.len() * dim, 0.0);
         lookup(tables, &id_batch(&batch), dim, &mut embeddings)?;
-        let embeddings = Tensor::from_vec(embeddings, (batch.n, tables.len(), dim), device)?;
-        let dense = dense_tensor(&batch, device)?;
-        let logits = model.forward(&dense, &embeddings, Mode::Eval)?;
-        scores.logits.extend(logits.to_vec1::<f32>()?);
+        let start = scores.logits.len();
+        scores.logits.resize(start + batch.n, 0.0);
+        dense.logits(inputs(&batch, &embeddings), &mut scores.logits[start..])?;
         scores.labels.extend(&batch.labels);
         progress(batch.n as u64);
     }
@@ -85,14 +83,13 @@ pub fn score_artefact(
 ) -> Result<Scores, TrainError> {
     let artefact = Artefact::open(path)?;
     artefact.verify()?;
-    let (spec, model) = load_model(&artefact, device)?;
+    let (spec, mut dense) = load_model(&artefact, device)?;
     check_data(&spec, &artefact, dataset)?;
     score(
         &views(&artefact)?,
-        model.as_ref(),
+        dense.as_mut(),
         dataset,
         split,
-        device,
         progress,
     )
 }

@@ -7,7 +7,6 @@ use candle_core::Device;
 use slimbed_data::{Batch, BatchOptions, Dataset, Order, Split};
 use slimbed_embedding::{EmbeddingLayer, FieldSpec, PlainEmbedding, Pooling};
 use slimbed_eval::{DeadCause, Metrics};
-use slimbed_nn::DenseOptimizer;
 use slimbed_rng::Seed;
 
 use crate::checkpoint::{self, Header, Position};
@@ -15,7 +14,7 @@ use crate::early_stop::{EarlyStop, Verdict};
 use crate::learner::{Learner, Rates, StepResult};
 use crate::observer::{Observer, StepEvent, ValidationEvent};
 use crate::scoring::{Scores, score};
-use crate::{Config, ModelSpec, Schedule, TrainError};
+use crate::{Config, Engine, ModelSpec, Schedule, TrainError};
 
 /// A validation AUC up to here is that of random scores on a small split.
 const RANDOM_AUC: f64 = 0.52;
@@ -79,18 +78,16 @@ impl<'a> Trainer<'a> {
     ) -> Result<Self, TrainError> {
         config.check()?;
         let spec = ModelSpec::new(&config.model, dataset.n_dense(), dataset.fields().len());
-        let model = spec.build(seed, device)?;
         let train = &config.train;
-        let optimizer =
-            DenseOptimizer::new(model.params(), train.dense_rule(), train.dense_decay())?;
-        let learner = Learner {
-            embedding: Box::new(plain_embedding(dataset, config, seed)?),
-            optimizer,
-            model,
+        let engine = Engine {
+            kind: train.engine,
+            precision: train.precision(),
             device: device.clone(),
-            seed,
-            clip_norm: train.clip_norm,
         };
+        let (rule, decay) = (train.dense_rule(), train.dense_decay());
+        let dense = engine.build(spec.network()?, seed, rule, decay)?;
+        let embedding = Box::new(plain_embedding(dataset, config, seed)?);
+        let learner = Learner::new(dense, embedding, seed, train.clip_norm);
         let steps_per_epoch = dataset
             .n_rows(Split::Train)
             .div_ceil(train.batch_size as u64);
@@ -319,21 +316,12 @@ impl<'a> Trainer<'a> {
         }
     }
 
-    fn scores(&self, split: Split) -> Result<Scores, TrainError> {
+    fn scores(&mut self, split: Split) -> Result<Scores, TrainError> {
         let Learner {
-            embedding,
-            model,
-            device,
-            ..
-        } = &self.learner;
-        score(
-            &embedding.tables(),
-            model.as_ref(),
-            self.dataset,
-            split,
-            device,
-            &|_| {},
-        )
+            embedding, dense, ..
+        } = &mut self.learner;
+        let tables = embedding.tables();
+        score(&tables, dense.as_mut(), self.dataset, split, &|_| {})
     }
 }
 

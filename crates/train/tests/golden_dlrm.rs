@@ -1,21 +1,24 @@
 //! DLRM against PyTorch: logits, loss, every gradient, and the parameters after three SGD steps.
 //!
-//! The numbers come from `fixtures/make_dlrm.py`; the steps are taken by the production [`Learner`].
+//! The numbers come from `fixtures/make_dlrm.py`; the steps are taken by the production [`Learner`], with
+//! the fused kernels and with candle's graph.
 #![expect(clippy::unwrap_used, reason = "a test may stop at an error")]
 
-use candle_core::backprop::GradStore;
-use candle_core::{Device, Tensor};
+use candle_core::Device;
 use serde_json::Value;
 use slimbed_data::{Batch, FieldIds};
 use slimbed_embedding::{
     EmbeddingLayer, FieldSpec, PlainEmbedding, Pooling, RowInit, SparseRule, StateTensor,
     StateValues,
 };
-use slimbed_nn::{DenseOptimizer, DenseRule, Mode, NamedTensor, WeightDecay, bce_with_logits};
+use slimbed_fused::{DenseRule, Mode, NamedTensor, WeightDecay};
 use slimbed_rng::Seed;
-use slimbed_train::{Learner, ModelConfig, ModelSpec, Rates, dense_tensor, id_batch};
+use slimbed_train::{
+    DenseNetwork, Engine, EngineKind, Learner, ModelConfig, ModelSpec, Rates, id_batch, inputs,
+};
 
 const TOLERANCE: f32 = 1e-5;
+const ENGINES: [EngineKind; 2] = [EngineKind::Fused, EngineKind::Graph];
 
 fn fixture() -> Value {
     serde_json::from_str(include_str!("fixtures/dlrm.json")).unwrap()
@@ -75,21 +78,28 @@ fn weights(tensors: &Value) -> (Vec<NamedTensor>, Vec<Vec<f32>>) {
     (dense, tables)
 }
 
-fn learner(fixture: &Value) -> Learner {
-    let dim = fixture["dim"].as_u64().unwrap() as usize;
-    let rows = integers(&fixture["rows"]);
+fn dense(fixture: &Value, kind: EngineKind) -> Box<dyn DenseNetwork> {
     let config = ModelConfig {
-        dim,
+        dim: fixture["dim"].as_u64().unwrap() as usize,
         bottom: vec![8],
         top: vec![8],
         ..ModelConfig::default()
     };
-    let model = ModelSpec::new(&config, 3, rows.len())
-        .build(Seed::new(1), &Device::Cpu)
-        .unwrap();
-    let (dense, tables) = weights(&fixture["start"]);
-    model.params().import(&dense).unwrap();
-    let fields: Vec<_> = rows
+    let n_fields = integers(&fixture["rows"]).len();
+    let network = ModelSpec::new(&config, 3, n_fields).network().unwrap();
+    let engine = Engine {
+        kind,
+        ..Engine::new(&Device::Cpu)
+    };
+    let (rule, decay) = (DenseRule::Sgd, WeightDecay::None);
+    let mut dense = engine.build(network, Seed::new(1), rule, decay).unwrap();
+    dense.import(&weights(&fixture["start"]).0).unwrap();
+    dense
+}
+
+fn embedding(fixture: &Value) -> PlainEmbedding {
+    let dim = fixture["dim"].as_u64().unwrap() as usize;
+    let fields: Vec<_> = integers(&fixture["rows"])
         .iter()
         .enumerate()
         .map(|(f, &n)| FieldSpec {
@@ -101,6 +111,7 @@ fn learner(fixture: &Value) -> Learner {
     let init = RowInit::UniformByRows;
     let mut embedding =
         PlainEmbedding::new(&fields, dim, init, Seed::new(1), SparseRule::Sgd, 0.0).unwrap();
+    let (_, tables) = weights(&fixture["start"]);
     let clock = [0u32; 3];
     let mut state = vec![StateTensor {
         name: "clock".into(),
@@ -115,32 +126,30 @@ fn learner(fixture: &Value) -> Learner {
         values: StateValues::F32(values),
     }));
     embedding.restore(&state).unwrap();
-    let optimizer = DenseOptimizer::new(model.params(), DenseRule::Sgd, WeightDecay::None).unwrap();
-    Learner {
-        model,
-        embedding: Box::new(embedding),
-        optimizer,
-        device: Device::Cpu,
-        seed: Seed::new(1),
-        clip_norm: 0.0,
-    }
+    embedding
 }
 
-/// Logits, loss and gradients of the first step.
-fn first_step(learner: &mut Learner, batch: &Batch) -> (Tensor, Tensor, GradStore) {
-    let embeddings = learner
+fn learner(fixture: &Value, kind: EngineKind) -> Learner {
+    let embedding = Box::new(embedding(fixture));
+    Learner::new(dense(fixture, kind), embedding, Seed::new(1), 0.0)
+}
+
+/// Logits and loss of the first step; the gradients stay in the learner.
+fn first_step(learner: &mut Learner, batch: &Batch) -> (Vec<f32>, f64) {
+    let width = learner.embedding.n_fields() * learner.embedding.dim();
+    let mut embeddings = vec![0.0; batch.n * width];
+    learner
         .embedding
-        .forward(&id_batch(batch), &Device::Cpu)
+        .forward(&id_batch(batch), &mut embeddings)
         .unwrap();
-    let dense = dense_tensor(batch, &Device::Cpu).unwrap();
-    let labels = Tensor::from_slice(&batch.labels, batch.n, &Device::Cpu).unwrap();
-    let logits = learner
-        .model
-        .forward(&dense, &embeddings, Mode::Eval)
-        .unwrap();
-    let loss = bce_with_logits(&logits, &labels).unwrap();
-    let grads = loss.backward().unwrap();
-    (logits, loss, grads)
+    let inputs = inputs(batch, &embeddings);
+    let mut logits = vec![0.0; batch.n];
+    learner.dense.logits(inputs, &mut logits).unwrap();
+    let mut gradient = vec![0.0; embeddings.len()];
+    let dense = &mut learner.dense;
+    let loss = dense.loss(inputs, &batch.labels, Mode::Eval, &mut gradient);
+    learner.embedding.backward(&gradient).unwrap();
+    (logits, loss.unwrap())
 }
 
 fn assert_close(what: &str, found: &[f32], expected: &[f32]) {
@@ -157,24 +166,18 @@ fn assert_close(what: &str, found: &[f32], expected: &[f32]) {
 fn logits_loss_and_every_gradient_agree() {
     let fixture = fixture();
     let batch = batch(&fixture);
-    let mut learner = learner(&fixture);
-    let (logits, loss, grads) = first_step(&mut learner, &batch);
-    assert_close(
-        "logits",
-        &logits.to_vec1().unwrap(),
-        &floats(&fixture["logits"]),
-    );
-    assert_close(
-        "loss",
-        &[loss.to_scalar().unwrap()],
-        &floats(&fixture["losses"])[..1],
-    );
     let (expected, _) = weights(&fixture["gradients"]);
-    assert_eq!(expected.len(), learner.model.params().iter().len());
-    for (name, var) in learner.model.params().iter() {
-        let found = grads.get(var.as_tensor()).unwrap().flatten_all().unwrap();
-        let expected = expected.iter().find(|tensor| tensor.name == name).unwrap();
-        assert_close(name, &found.to_vec1().unwrap(), &expected.values);
+    for kind in ENGINES {
+        let mut learner = learner(&fixture, kind);
+        let (logits, loss) = first_step(&mut learner, &batch);
+        assert_close("logits", &logits, &floats(&fixture["logits"]));
+        assert_close("loss", &[loss as f32], &floats(&fixture["losses"])[..1]);
+        let gradients = learner.dense.gradients().unwrap();
+        assert_eq!(gradients.len(), expected.len());
+        for gradient in gradients {
+            let expected = expected.iter().find(|e| e.name == gradient.name).unwrap();
+            assert_close(&gradient.name, &gradient.values, &expected.values);
+        }
     }
 }
 
@@ -182,21 +185,20 @@ fn logits_loss_and_every_gradient_agree() {
 fn the_gradients_of_the_tables_agree() {
     // With SGD at learning rate 1 a table moves by its gradient.
     let fixture = fixture();
-    let mut learner = learner(&fixture);
-    let rates = Rates {
-        dense: 1.0,
-        embedding: 1.0,
-    };
-    learner.step(&batch(&fixture), 0, rates).unwrap();
     let (_, starts) = weights(&fixture["start"]);
     let (_, gradients) = weights(&fixture["gradients"]);
-    for (f, table) in learner.embedding.tables().iter().enumerate() {
-        let moved: Vec<f32> = starts[f]
-            .iter()
-            .zip(table.values)
-            .map(|(a, b)| a - b)
-            .collect();
-        assert_close(&format!("table {f}"), &moved, &gradients[f]);
+    for kind in ENGINES {
+        let mut learner = learner(&fixture, kind);
+        let rates = Rates {
+            dense: 1.0,
+            embedding: 1.0,
+        };
+        learner.step(&batch(&fixture), 0, rates).unwrap();
+        for (f, table) in learner.embedding.tables().iter().enumerate() {
+            let moved = starts[f].iter().zip(table.values).map(|(a, b)| a - b);
+            let moved: Vec<f32> = moved.collect();
+            assert_close(&format!("table {f}"), &moved, &gradients[f]);
+        }
     }
 }
 
@@ -204,25 +206,24 @@ fn the_gradients_of_the_tables_agree() {
 fn losses_and_parameters_after_three_steps_agree() {
     let fixture = fixture();
     let batch = batch(&fixture);
-    let mut learner = learner(&fixture);
     let lr = fixture["lr"].as_f64().unwrap();
-    let losses: Vec<f32> = (0..3)
-        .map(|step| {
-            let rates = Rates {
-                dense: lr,
-                embedding: lr,
-            };
-            learner.step(&batch, step, rates).unwrap().loss as f32
-        })
-        .collect();
-    assert_close("losses", &losses, &floats(&fixture["losses"]));
+    let rates = Rates {
+        dense: lr,
+        embedding: lr,
+    };
     let (dense, tables) = weights(&fixture["end"]);
-    for tensor in learner.model.params().export().unwrap() {
-        let expected = dense.iter().find(|e| e.name == tensor.name).unwrap();
-        assert_close(&tensor.name, &tensor.values, &expected.values);
-    }
-    for (f, table) in learner.embedding.tables().iter().enumerate() {
-        assert_close(&format!("table {f}"), table.values, &tables[f]);
+    for kind in ENGINES {
+        let mut learner = learner(&fixture, kind);
+        let step = |step| learner.step(&batch, step, rates).unwrap().loss as f32;
+        let losses: Vec<f32> = (0..3).map(step).collect();
+        assert_close("losses", &losses, &floats(&fixture["losses"]));
+        for tensor in learner.dense.export().unwrap() {
+            let expected = dense.iter().find(|e| e.name == tensor.name).unwrap();
+            assert_close(&tensor.name, &tensor.values, &expected.values);
+        }
+        for (f, table) in learner.embedding.tables().iter().enumerate() {
+            assert_close(&format!("table {f}"), table.values, &tables[f]);
+        }
     }
 }
 
@@ -230,53 +231,43 @@ fn losses_and_parameters_after_three_steps_agree() {
 fn every_trainable_tensor_receives_a_gradient() {
     let fixture = fixture();
     let batch = batch(&fixture);
-    let mut learner = learner(&fixture);
-    let (_, _, mut grads) = first_step(&mut learner, &batch);
-    for (name, var) in learner.model.params().iter() {
-        let gradient = grads.get(var.as_tensor());
-        let norm = gradient.map(|g| {
-            g.sqr()
-                .unwrap()
-                .sum_all()
-                .unwrap()
-                .to_scalar::<f32>()
-                .unwrap()
-        });
-        assert!(
-            norm.is_some_and(|norm| norm > 0.0),
-            "{name} received {norm:?}"
-        );
+    for kind in ENGINES {
+        let mut learner = learner(&fixture, kind);
+        first_step(&mut learner, &batch);
+        for gradient in learner.dense.gradients().unwrap() {
+            let norm: f32 = gradient.values.iter().map(|g| g * g).sum();
+            assert!(norm > 0.0, "{} received {norm}", gradient.name);
+        }
+        assert!(learner.embedding.gradient_norm_squared().unwrap() > 0.0);
     }
-    assert!(learner.embedding.take_gradients(&mut grads).unwrap() > 0.0);
 }
 
 #[test]
 fn gradients_of_the_whole_model_are_finite_differences() {
     let fixture = fixture();
     let batch = batch(&fixture);
-    let mut learner = learner(&fixture);
-    let (_, _, grads) = first_step(&mut learner, &batch);
-    let start = learner.model.params().export().unwrap();
-    for (i, tensor) in start.iter().enumerate() {
-        let (_, var) = learner.model.params().iter().nth(i).unwrap();
-        let gradient = grads.get(var.as_tensor()).unwrap().flatten_all().unwrap();
-        let gradient: Vec<f32> = gradient.to_vec1().unwrap();
-        for j in [0, tensor.values.len() / 2, tensor.values.len() - 1] {
-            let mut loss_at = |shift: f32| {
-                let mut moved = start.clone();
-                moved[i].values[j] += shift;
-                learner.model.params().import(&moved).unwrap();
-                let (_, loss, _) = first_step(&mut learner, &batch);
-                f64::from(loss.to_scalar::<f32>().unwrap())
-            };
-            let numeric = (loss_at(2e-3) - loss_at(-2e-3)) / 4e-3;
-            let difference = (numeric - f64::from(gradient[j])).abs();
-            assert!(
-                difference < 2e-3,
-                "{}[{j}]: {numeric} != {}",
-                tensor.name,
-                gradient[j]
-            );
+    for kind in ENGINES {
+        let mut learner = learner(&fixture, kind);
+        first_step(&mut learner, &batch);
+        let start = learner.dense.export().unwrap();
+        let gradients = learner.dense.gradients().unwrap();
+        for (i, tensor) in start.iter().enumerate() {
+            for j in [0, tensor.values.len() / 2, tensor.values.len() - 1] {
+                let mut loss_at = |shift: f32| {
+                    let mut moved = start.clone();
+                    moved[i].values[j] += shift;
+                    learner.dense.import(&moved).unwrap();
+                    first_step(&mut learner, &batch).1
+                };
+                let numeric = (loss_at(2e-3) - loss_at(-2e-3)) / 4e-3;
+                let analytic = f64::from(gradients[i].values[j]);
+                let difference = (numeric - analytic).abs();
+                assert!(
+                    difference < 2e-3,
+                    "{}[{j}]: {numeric} != {analytic}",
+                    tensor.name
+                );
+            }
         }
     }
 }

@@ -4,10 +4,10 @@
 use candle_core::Device;
 use slimbed_data::{Batch, FieldIds};
 use slimbed_embedding::{FieldSpec, PlainEmbedding, Pooling, RowInit, SparseRule};
-use slimbed_nn::{DenseOptimizer, DenseRule, WeightDecay};
+use slimbed_fused::{DenseRule, WeightDecay};
 use slimbed_rng::Seed;
 use slimbed_train::{
-    Config, EarlyStop, Header, Learner, ModelConfig, ModelSpec, Position, Rates, load_checkpoint,
+    Config, EarlyStop, Engine, Header, Learner, ModelConfig, ModelSpec, Position, Rates, load_checkpoint,
     save_checkpoint,
 };
 
@@ -28,7 +28,9 @@ fn with_decay(dense: DenseRule, sparse: SparseRule, clip_norm: f64, decay: f32) 
     };
     let seed = Seed::new(5);
     let spec = ModelSpec::new(&config, 2, N_FIELDS);
-    let model = spec.build(seed, &Device::Cpu).unwrap();
+    let dense = Engine::new(&Device::Cpu)
+        .build(spec.network().unwrap(), seed, dense, WeightDecay::None)
+        .unwrap();
     let fields: Vec<_> = (0..N_FIELDS)
         .map(|f| FieldSpec {
             name: format!("C{f}"),
@@ -38,14 +40,7 @@ fn with_decay(dense: DenseRule, sparse: SparseRule, clip_norm: f64, decay: f32) 
         .collect();
     let init = RowInit::Normal { std: 0.5 };
     let embedding = PlainEmbedding::new(&fields, 4, init, seed, sparse, decay).unwrap();
-    Learner {
-        optimizer: DenseOptimizer::new(model.params(), dense, WeightDecay::None).unwrap(),
-        model,
-        embedding: Box::new(embedding),
-        device: Device::Cpu,
-        seed,
-        clip_norm,
-    }
+    Learner::new(dense, Box::new(embedding), seed, clip_norm)
 }
 
 fn batch(number: u64) -> Batch {
@@ -79,7 +74,7 @@ fn train(learner: &mut Learner, steps: std::ops::Range<u64>) -> Vec<f64> {
 
 /// Every parameter and every row.
 fn weights(learner: &Learner) -> Vec<f32> {
-    let dense = learner.model.params().export().unwrap();
+    let dense = learner.dense.export().unwrap();
     let dense = dense.into_iter().flat_map(|tensor| tensor.values);
     let tables = learner.embedding.tables();
     dense

@@ -13,11 +13,11 @@ use crate::{DenseRule, FusedError, NamedTensor, OptimizerState, WeightDecay};
 
 /// Samples that one thread takes through the network at a time, at most: more would leave the cache,
 /// fewer would pack the weights too often.
-const MAX_CHUNK: usize = 256;
+const MAX_CHUNK: usize = 512;
 /// Samples of a chunk, at least, where a batch has enough for two.
 const MIN_CHUNK: usize = 64;
 /// Chunks a batch is cut into where they are not too small.
-const CHUNKS: usize = 8;
+const CHUNKS: usize = 4;
 
 /// Trains and scores a [`Network`] with this crate's kernels.
 ///

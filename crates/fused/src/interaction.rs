@@ -100,17 +100,23 @@ fn products(vector: &[f32], transposed: &[f32], stride: usize, n: usize, out: &m
     for first in (0..n).step_by(LANES) {
         let mut sums = [0f32; LANES];
         for (&v, row) in vector.iter().zip(transposed.chunks_exact(stride)) {
-            add_scaled(&mut sums, v, &row[first..first + LANES]);
+            sums = plus_scaled(sums, v, lanes(row, first));
         }
         out[first..first + LANES].copy_from_slice(&sums);
     }
 }
 
+/// `sums + scale·row`, passed by value so that it stays in a register.
 #[inline(always)]
-fn add_scaled(sums: &mut [f32; LANES], scale: f32, row: &[f32]) {
-    for lane in 0..LANES {
-        sums[lane] = scale.mul_add(row[lane], sums[lane]);
-    }
+fn plus_scaled(sums: [f32; LANES], scale: f32, row: &[f32; LANES]) -> [f32; LANES] {
+    std::array::from_fn(|lane| scale.mul_add(row[lane], sums[lane]))
+}
+
+#[inline(always)]
+fn lanes(values: &[f32], first: usize) -> &[f32; LANES] {
+    values[first..]
+        .first_chunk()
+        .expect("buffers are padded to whole registers")
 }
 
 /// Where the gradients of both inputs go, and whether something is there already.
@@ -185,24 +191,25 @@ fn vector_gradient(dims: Dims, i: usize, pairs: &[f32], padded: &[f32], out: &mu
     for (block, out) in out.chunks_mut(LANES).enumerate() {
         let first = block * LANES;
         let mut sums = [0f32; LANES];
-        sums[..out.len()].copy_from_slice(out);
         let vectors = padded.chunks_exact(stride);
         for (&g, vector) in pairs[dims.row(i)..][..i + dims.own].iter().zip(vectors) {
-            add_scaled(&mut sums, g, &vector[first..first + LANES]);
+            sums = plus_scaled(sums, g, lanes(vector, first));
         }
         // Vector `j` stands at pair (j, i) for every later j, and at (i, i) once more.
-        for (j, vector) in padded
-            .chunks_exact(stride)
-            .enumerate()
-            .skip(i + 1 - dims.own)
-        {
-            add_scaled(
-                &mut sums,
-                pairs[dims.row(j) + i],
-                &vector[first..first + LANES],
-            );
+        let later = i + 1 - dims.own;
+        for (j, vector) in (later..dims.n).zip(padded[later * stride..].chunks_exact(stride)) {
+            sums = plus_scaled(sums, pairs[dims.row(j) + i], lanes(vector, first));
         }
-        out.copy_from_slice(&sums[..out.len()]);
+        add(sums, out);
+    }
+}
+
+/// Adds a register to up to 16 values.
+#[inline(always)]
+fn add(sums: [f32; LANES], out: &mut [f32]) {
+    match out.first_chunk_mut::<LANES>() {
+        Some(whole) => (0..LANES).for_each(|lane| whole[lane] += sums[lane]),
+        None => out.iter_mut().zip(sums).for_each(|(out, sum)| *out += sum),
     }
 }
 

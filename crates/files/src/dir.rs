@@ -3,7 +3,8 @@
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 
-use crate::file::{builder, parent, sync_folder};
+use crate::file::sync_folder;
+use crate::temporary::{new_folder, parent, remove_stale_of};
 use crate::{FileError, IoContext};
 
 /// A folder under construction: it takes its final name at [`AtomicDir::commit`], and is deleted when
@@ -11,11 +12,13 @@ use crate::{FileError, IoContext};
 #[derive(Debug)]
 pub struct AtomicDir {
     temporary: tempfile::TempDir,
+    /// Keeps the folder from being taken for one left behind.
+    _in_use: Option<File>,
     target: PathBuf,
 }
 
 impl AtomicDir {
-    /// Starts a folder that will become `target`.
+    /// Starts a folder that will become `target`; removes what killed processes left of earlier ones.
     ///
     /// # Errors
     /// When `target` exists and is not an empty folder, or the parent cannot be written.
@@ -26,11 +29,11 @@ impl AtomicDir {
         }
         let folder = parent(target);
         fs::create_dir_all(&folder).at("create folder", &folder)?;
-        let temporary = builder(0o777)
-            .tempdir_in(&folder)
-            .at("create a folder in", &folder)?;
+        remove_stale_of(target);
+        let (temporary, in_use) = new_folder(target)?;
         Ok(Self {
             temporary,
+            _in_use: in_use,
             target: target.to_owned(),
         })
     }

@@ -2,16 +2,15 @@
 
 use std::fs::{self, File};
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
+use crate::temporary::{new_file, new_link, parent, remove_stale_of};
 use crate::{FileError, IoContext};
-
-const TEMPORARY_PREFIX: &str = ".slimbed-";
 
 /// Lets `write` fill a new file beside `path`, syncs it and renames it to `path`.
 ///
-/// Missing parent folders are made. When `write` fails nothing is left behind and an existing file at
-/// `path` stays as it was.
+/// Missing parent folders are made, and what a killed process left of an earlier write to `path` is
+/// removed. When `write` fails nothing is left behind and an existing file at `path` stays as it was.
 ///
 /// # Errors
 /// The error of `write`, or a [`FileError`] that names the step that failed (a full disk, say).
@@ -19,13 +18,8 @@ pub fn write_atomically<E: From<FileError>>(
     path: &Path,
     write: impl FnOnce(&mut File, &Path) -> Result<(), E>,
 ) -> Result<(), E> {
-    refuse_devices(path)?;
-    let folder = parent(path);
-    fs::create_dir_all(&folder).at("create folder", &folder)?;
-    let mut temporary = builder(0o666)
-        .suffix(".tmp")
-        .tempfile_in(&folder)
-        .at("create a file in", &folder)?;
+    make_room(path)?;
+    let mut temporary = new_file(path)?;
     let temporary_path = temporary.path().to_owned();
     write(temporary.as_file_mut(), &temporary_path)?;
     // Reopened by path: `write` may have replaced the file instead of filling the open one.
@@ -35,9 +29,47 @@ pub fn write_atomically<E: From<FileError>>(
         .persist(path)
         .map_err(|e| e.error)
         .at("rename to", path)?;
+    let folder = parent(path);
     sync_folder(&folder)
         .at("sync folder", &folder)
         .map_err(E::from)
+}
+
+/// Makes `path` a second name of the file `from`, in one step; where names cannot be shared, a copy.
+///
+/// Both names are meant to be replaced by renaming: replacing one leaves the other as it is, but a
+/// write into the file would show under both.
+///
+/// # Errors
+/// When `from` cannot be read or `path` cannot be written; what was at `path` then stays.
+pub fn link_atomically(from: &Path, path: &Path) -> Result<(), FileError> {
+    make_room(path)?;
+    let Ok(link) = new_link(from, path) else {
+        // Another file system, or one without links; if `from` is the trouble, copying says so.
+        return write_atomically(path, |_, temporary| {
+            fs::copy(from, temporary).at("copy", from).map(|_| ())
+        });
+    };
+    let temporary_path = link.path().to_owned();
+    let renamed = link.persist(path).map_err(|e| e.error);
+    renamed.at("rename to", path)?;
+    // Renaming between two names of one file does nothing and leaves both.
+    let _ = fs::remove_file(temporary_path);
+    let folder = parent(path);
+    sync_folder(&folder).at("sync folder", &folder)
+}
+
+pub(crate) fn sync_folder(folder: &Path) -> io::Result<()> {
+    File::open(folder)?.sync_all()
+}
+
+/// Makes the folder of `path` and clears what killed writers left there.
+fn make_room(path: &Path) -> Result<(), FileError> {
+    refuse_devices(path)?;
+    let folder = parent(path);
+    fs::create_dir_all(&folder).at("create folder", &folder)?;
+    remove_stale_of(path);
+    Ok(())
 }
 
 /// The rename would replace a device or a pipe by an ordinary file.
@@ -47,29 +79,6 @@ fn refuse_devices(path: &Path) -> Result<(), FileError> {
         return Err(reason).at("replace", path);
     }
     Ok(())
-}
-
-/// A builder of temporaries with the permissions an ordinary new file or folder has: `tempfile` alone
-/// hides them from other users. The system takes the umask off `mode`.
-pub(crate) fn builder(mode: u32) -> tempfile::Builder<'static, 'static> {
-    let mut builder = tempfile::Builder::new();
-    builder.prefix(TEMPORARY_PREFIX);
-    #[cfg(unix)]
-    builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(mode));
-    #[cfg(not(unix))]
-    let _ = mode;
-    builder
-}
-
-pub(crate) fn parent(path: &Path) -> PathBuf {
-    match path.parent() {
-        Some(folder) if !folder.as_os_str().is_empty() => folder.to_owned(),
-        _ => PathBuf::from("."),
-    }
-}
-
-pub(crate) fn sync_folder(folder: &Path) -> io::Result<()> {
-    File::open(folder)?.sync_all()
 }
 
 #[cfg(test)]
@@ -115,5 +124,32 @@ mod tests {
         assert!(error.to_string().contains("ordinary file"), "{error}");
         #[cfg(unix)]
         assert!(put("/dev/null".as_ref(), "text").is_err());
+    }
+
+    #[test]
+    fn a_linked_name_lives_on_when_the_other_is_replaced() {
+        let dir = tempfile::tempdir().unwrap();
+        let (a, b) = (dir.path().join("a"), dir.path().join("b/b"));
+        put(&a, "one").unwrap();
+        // The second time both are one file already.
+        for _ in 0..2 {
+            link_atomically(&a, &b).unwrap();
+            assert_eq!(fs::read_to_string(&b).unwrap(), "one");
+            assert_eq!(fs::read_dir(dir.path().join("b")).unwrap().count(), 1);
+        }
+        put(&a, "two").unwrap();
+        assert_eq!(fs::read_to_string(&b).unwrap(), "one");
+        link_atomically(&a, &b).unwrap();
+        put(&b, "three").unwrap();
+        assert_eq!(fs::read_to_string(&a).unwrap(), "two");
+    }
+
+    #[test]
+    fn a_link_to_nothing_names_what_is_missing() {
+        let dir = tempfile::tempdir().unwrap();
+        let (a, b) = (dir.path().join("a"), dir.path().join("b"));
+        let error = link_atomically(&a, &b).unwrap_err();
+        assert!(error.to_string().contains("copy"), "{error}");
+        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 0);
     }
 }

@@ -2,7 +2,7 @@
 
 use crate::bf16::{Bf16Scratch, product_bf16};
 use crate::gemm::product;
-use crate::interaction;
+use crate::interaction::{InteractionGradients, dot_interaction, dot_interaction_gradient};
 use crate::linear;
 use crate::loss::bce_with_logits;
 use crate::matrix::{Mat, MatMut, Write};
@@ -179,7 +179,7 @@ impl Chunk {
             Mat::row_major(weight, piece.n_out, piece.n_in).t(),
             Write::Set,
         );
-        linear::finish(y, bias, piece.activation);
+        linear::bias_activation(y, bias, piece.activation);
         if let (Some(dropout), Mode::Train { seed, step }) = (&piece.dropout, context.mode) {
             linear::drop_out(dropout, seed, step, inputs.start * piece.n_out, y);
         }
@@ -197,7 +197,7 @@ impl Chunk {
         let (before, after) = self.gradients.split_at_mut(output);
         let (y, dy) = (&self.values[output], &mut after[0]);
         let kept = linear::kept(piece.dropout.as_ref());
-        linear::unfinish(dy, y, piece.activation, kept, &mut self.biases[bias]);
+        linear::bias_activation_gradient(dy, y, piece.activation, kept, &mut self.biases[bias]);
         let Some(dx) = target(piece.input, before, d_embeddings) else {
             return;
         };
@@ -213,7 +213,7 @@ impl Chunk {
     fn interact(&mut self, piece: &DotInteraction, inputs: ChunkInputs<'_>) {
         let (before, after) = self.values.split_at_mut(piece.output.0 - INPUTS);
         let x = source(piece.x, inputs, before);
-        interaction::forward(
+        dot_interaction(
             piece,
             x,
             inputs.embeddings,
@@ -232,12 +232,12 @@ impl Chunk {
         let (before, after) = self.gradients.split_at_mut(piece.output.0 - INPUTS);
         let x = source(piece.x, inputs, &self.values);
         let dx = &mut before[piece.x.0 - INPUTS];
-        let gradients = interaction::Gradients {
+        let gradients = InteractionGradients {
             x: (dx, writes[0]),
             embeddings: (d_embeddings, writes[1]),
         };
         let e = inputs.embeddings;
-        interaction::backward(piece, x, e, &after[0], gradients, &mut self.scratch);
+        dot_interaction_gradient(piece, x, e, &after[0], gradients, &mut self.scratch);
     }
 }
 

@@ -51,8 +51,9 @@ impl Dims {
     }
 }
 
-/// Writes `[rows, dim + pairs]` from `x` `[rows, dim]` and `embeddings` `[rows, F · dim]`.
-pub(crate) fn forward(
+/// Writes `[rows, dim + pairs]` from `x` `[rows, dim]` and `embeddings` `[rows, F · dim]`; `scratch` is a
+/// buffer to reuse.
+pub fn dot_interaction(
     piece: &DotInteraction,
     x: &[f32],
     embeddings: &[f32],
@@ -120,7 +121,7 @@ fn lanes(values: &[f32], first: usize) -> &[f32; LANES] {
 }
 
 /// Where the gradients of both inputs go, and whether something is there already.
-pub(crate) struct Gradients<'a> {
+pub struct InteractionGradients<'a> {
     /// Gradient of `x`, `[rows, dim]`.
     pub x: (&'a mut [f32], Write),
     /// Gradient of the embeddings, `[rows, F · dim]`.
@@ -130,12 +131,12 @@ pub(crate) struct Gradients<'a> {
 /// Writes or adds the gradients of both inputs from that of the output, `[rows, dim + pairs]`:
 /// `∂L/∂t_i = Σ_{j<i} g_ij t_j + Σ_{j>i} g_ji t_j` (and `2 g_ii t_i` with self-interaction), plus for `x`
 /// the gradient of its copy.
-pub(crate) fn backward(
+pub fn dot_interaction_gradient(
     piece: &DotInteraction,
     x: &[f32],
     embeddings: &[f32],
     dy: &[f32],
-    gradients: Gradients<'_>,
+    gradients: InteractionGradients<'_>,
     scratch: &mut Vec<f32>,
 ) {
     let dims = Dims::new(piece);
@@ -272,7 +273,7 @@ mod tests {
         let run = |own: SelfInteraction| {
             let p = piece(2, 2, own);
             let mut out = vec![0.0; 2 + own.n_pairs(3)];
-            forward(
+            dot_interaction(
                 &p,
                 &[1.0, 2.0],
                 &[3.0, 4.0, 5.0, 6.0],
@@ -297,12 +298,12 @@ mod tests {
             let (x, e) = (random(rows * dim, "x"), random(rows * fields * dim, "e"));
             let dy = random(rows * width, "dy");
             let (mut out, mut scratch) = (vec![0.0; rows * width], Vec::new());
-            forward(&p, &x, &e, &mut out, &mut scratch);
+            dot_interaction(&p, &x, &e, &mut out, &mut scratch);
             let (mut dx, mut de) = (vec![9.0; x.len()], vec![9.0; e.len()]);
-            let gradients = Gradients { x: (&mut dx, Write::Set), embeddings: (&mut de, Write::Set) };
-            backward(&p, &x, &e, &dy, gradients, &mut scratch);
-            let again = Gradients { x: (&mut dx, Write::Add), embeddings: (&mut de, Write::Add) };
-            backward(&p, &x, &e, &dy, again, &mut scratch);
+            let gradients = InteractionGradients { x: (&mut dx, Write::Set), embeddings: (&mut de, Write::Set) };
+            dot_interaction_gradient(&p, &x, &e, &dy, gradients, &mut scratch);
+            let again = InteractionGradients { x: (&mut dx, Write::Add), embeddings: (&mut de, Write::Add) };
+            dot_interaction_gradient(&p, &x, &e, &dy, again, &mut scratch);
             for b in 0..rows {
                 let cut = |v: &[f32], n: usize| v[b * n..][..n].to_vec();
                 let (y, g) = naive(&p, &cut(&x, dim), &cut(&e, fields * dim), &cut(&dy, width));

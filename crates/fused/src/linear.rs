@@ -6,7 +6,7 @@ use crate::network::{Activation, Dropout};
 use crate::simd::multiversion;
 
 /// Adds `bias` `[n]` to every row of `y` `[rows, n]` and applies the activation.
-pub(crate) fn finish(y: &mut [f32], bias: &[f32], activation: Activation) {
+pub fn bias_activation(y: &mut [f32], bias: &[f32], activation: Activation) {
     match activation {
         Activation::None => add_bias(y, bias),
         Activation::Relu => add_bias_relu(y, bias),
@@ -40,7 +40,7 @@ multiversion! {
 ///
 /// `y` is the layer's output: where it is 0, ReLU or dropout stopped the gradient; elsewhere `kept`, the
 /// factor of dropout, scales it.
-pub(crate) fn unfinish(
+pub fn bias_activation_gradient(
     dy: &mut [f32],
     y: &[f32],
     activation: Activation,
@@ -103,21 +103,21 @@ mod tests {
     #[test]
     fn bias_and_relu_and_back() {
         let mut y = [1.0, -1.0, 0.5, 0.0, 2.0, -3.0];
-        finish(&mut y, &[0.5, 0.0, -0.5], Activation::Relu);
+        bias_activation(&mut y, &[0.5, 0.0, -0.5], Activation::Relu);
         assert_eq!(y, [1.5, 0.0, 0.0, 0.5, 2.0, 0.0]);
         let mut dy = [1.0; 6];
         let mut bias = [9.0; 3];
-        unfinish(&mut dy, &y, Activation::Relu, 2.0, &mut bias);
+        bias_activation_gradient(&mut dy, &y, Activation::Relu, 2.0, &mut bias);
         assert_eq!(dy, [2.0, 0.0, 0.0, 2.0, 2.0, 0.0]);
         assert_eq!(bias, [4.0, 2.0, 0.0]);
-        unfinish(&mut dy, &y, Activation::None, 1.0, &mut bias);
+        bias_activation_gradient(&mut dy, &y, Activation::None, 1.0, &mut bias);
         assert_eq!(bias, [4.0, 2.0, 0.0]);
     }
 
     #[test]
     fn a_nan_survives_relu() {
         let mut y = [f32::NAN; 40];
-        finish(&mut y, &[0.0; 40], Activation::Relu);
+        bias_activation(&mut y, &[0.0; 40], Activation::Relu);
         assert!(y.iter().all(|y| y.is_nan()));
     }
 

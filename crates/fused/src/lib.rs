@@ -10,18 +10,7 @@
 //! A new piece is a variant of [`Piece`], its two kernels, and an arm in each executor; the compiler
 //! names the places.
 
-mod bf16 {
-    #![allow(missing_docs)]
-    use crate::{Mat, MatMut, Write};
-    #[derive(Debug, Default)]
-    pub struct Bf16Scratch;
-    pub fn bf16_is_available() -> bool {
-        false
-    }
-    pub fn product_bf16(c: MatMut<'_>, a: Mat<'_>, b: Mat<'_>, write: Write, _s: &mut Bf16Scratch) {
-        crate::product(c, a, b, write);
-    }
-}
+mod bf16;
 mod chunk;
 mod error;
 mod fused_network;
@@ -43,6 +32,8 @@ pub use error::FusedError;
 pub use fused_network::FusedNetwork;
 pub use gemm::product;
 pub use init::{Init, LinearInit};
+pub use interaction::{InteractionGradients, dot_interaction, dot_interaction_gradient};
+pub use linear::{bias_activation, bias_activation_gradient};
 pub use loss::bce_with_logits;
 pub use matrix::{Mat, MatMut, Write};
 pub use mode::{Inputs, Mode, Precision};

@@ -1,0 +1,190 @@
+//! The micro-kernel: a tile of `c` in registers, over a block of `k`.
+
+use std::arch::x86_64::*;
+
+use super::LANES;
+
+/// Pairs of `k` in a block. With 128, a tile of the left operand fits in L1 and a block of the right
+/// one in L2; 256 is no faster.
+pub(super) const BLOCK_PAIRS: usize = 128;
+
+/// Most rows of a tile. 14 rows times two registers, two for the right operand and one for the left.
+pub(super) const TILE_ROWS: usize = 14;
+
+/// Most panels (of [`LANES`] columns) of a tile.
+pub(super) const TILE_PANELS: usize = 2;
+
+/// What the words of packed operands are, and what is done with them.
+pub(super) trait Arithmetic {
+    /// Words that a pair of `k` takes: one of two bf16, or two f32.
+    const WORDS: usize;
+
+    /// `acc + a·b` for a word.
+    ///
+    /// # Safety
+    /// The processor has AVX-512 F and BF16.
+    unsafe fn multiply_add(acc: __m512, a: __m512i, b: __m512i) -> __m512;
+
+    /// Stores pairs of bf16 as words: the word for the odd ones [`Layout::odd`] after the even ones.
+    ///
+    /// # Safety
+    /// As above, and registers can be stored at those places.
+    unsafe fn store(to: *mut u32, odd: usize, pairs: __m512i);
+}
+
+/// Words are f32.
+pub(super) struct Fma;
+
+/// Words are pairs of bf16.
+pub(super) struct Dot;
+
+impl Arithmetic for Fma {
+    const WORDS: usize = 2;
+
+    #[inline]
+    #[target_feature(enable = "avx512f,avx512bf16")]
+    unsafe fn multiply_add(acc: __m512, a: __m512i, b: __m512i) -> __m512 {
+        _mm512_fmadd_ps(_mm512_castsi512_ps(a), _mm512_castsi512_ps(b), acc)
+    }
+
+    #[inline]
+    #[target_feature(enable = "avx512f,avx512bf16")]
+    unsafe fn store(to: *mut u32, odd: usize, pairs: __m512i) {
+        let high = _mm512_set1_epi32(0xffff_0000_u32 as i32);
+        // SAFETY: the caller's promise.
+        unsafe {
+            _mm512_storeu_si512(to.cast(), _mm512_slli_epi32::<16>(pairs));
+            _mm512_storeu_si512(to.add(odd).cast(), _mm512_and_si512(pairs, high));
+        }
+    }
+}
+
+impl Arithmetic for Dot {
+    const WORDS: usize = 1;
+
+    #[inline]
+    #[target_feature(enable = "avx512f,avx512bf16")]
+    unsafe fn multiply_add(acc: __m512, a: __m512i, b: __m512i) -> __m512 {
+        // SAFETY: both types are 64 bytes without invalid values.
+        let [a, b] = unsafe { std::mem::transmute::<[__m512i; 2], [__m512bh; 2]>([a, b]) };
+        _mm512_dpbf16_ps(acc, a, b)
+    }
+
+    #[inline]
+    #[target_feature(enable = "avx512f,avx512bf16")]
+    unsafe fn store(to: *mut u32, _: usize, pairs: __m512i) {
+        // SAFETY: the caller's promise.
+        unsafe { _mm512_storeu_si512(to.cast(), pairs) }
+    }
+}
+
+/// Where a packed tile of the left operand has the word of a row and a pair.
+pub(super) trait Layout {
+    /// From a row to the next.
+    const ROW: usize;
+    /// From a pair to the next.
+    const PAIR: usize;
+    /// From the even word of a pair to the odd one.
+    const ODD: usize;
+}
+
+/// Row after row, all the even words of a row before the odd ones.
+pub(super) struct Rows<A>(A);
+
+/// Pair after pair, like a panel of the right operand.
+pub(super) struct Columns<A>(A);
+
+impl<A: Arithmetic> Layout for Rows<A> {
+    /// A line more than needed, so that the rows do not all fall into the same set of the cache.
+    const ROW: usize = A::WORDS * BLOCK_PAIRS + LANES;
+    const PAIR: usize = 1;
+    const ODD: usize = BLOCK_PAIRS;
+}
+
+impl<A: Arithmetic> Layout for Columns<A> {
+    const ROW: usize = 1;
+    const PAIR: usize = A::WORDS * LANES;
+    const ODD: usize = LANES;
+}
+
+/// A tile to be computed.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Tile {
+    pub pairs: usize,
+    /// The packed rows of the left operand.
+    pub a: *const u32,
+    /// The packed panels of the right operand.
+    pub b: *const u32,
+    /// Words from a panel to the next.
+    pub panel: usize,
+    pub c: *mut f32,
+    /// Values from a row of `c` to the next.
+    pub row: usize,
+    /// The columns that `c` has in the last panel.
+    pub mask: __mmask16,
+    /// Whether the sums start from what `c` has, or from 0.
+    pub start: Start,
+}
+
+/// Where sums start.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Start {
+    Zero,
+    Values,
+}
+
+/// A micro-kernel.
+pub(super) type Kernel = unsafe fn(&Tile);
+
+/// The micro-kernel for a number of rows (at most [`TILE_ROWS`]) and panels (at most [`TILE_PANELS`]).
+pub(super) fn kernel<A: Arithmetic, L: Layout>(rows: usize, panels: usize) -> Kernel {
+    macro_rules! table {
+        ($($m:literal)*) => {
+            [$([multiply::<A, L, $m, 1> as Kernel, multiply::<A, L, $m, 2>]),*]
+        };
+    }
+    let table: [[Kernel; TILE_PANELS]; TILE_ROWS] = table!(1 2 3 4 5 6 7 8 9 10 11 12 13 14);
+    table[rows - 1][panels - 1]
+}
+
+/// Computes a tile of `M` rows and `N` panels.
+///
+/// # Safety
+/// The processor has AVX-512 F, BW and BF16; `a` and `b` have `tile.pairs` pairs in layout `L` and in
+/// panels, and `c` the `M` rows and the columns that the mask names.
+#[target_feature(enable = "avx512f,avx512bw,avx512bf16")]
+unsafe fn multiply<A: Arithmetic, L: Layout, const M: usize, const N: usize>(tile: &Tile) {
+    let mask = |j: usize| if j + 1 < N { 0xffff } else { tile.mask };
+    let mut acc = [[_mm512_setzero_ps(); N]; M];
+    // SAFETY: all places lie in the tile's operands, which the caller vouches for.
+    unsafe {
+        let c = |i: usize, j: usize| tile.c.add(i * tile.row + j * LANES);
+        if tile.start == Start::Values {
+            for (i, acc) in acc.iter_mut().enumerate() {
+                for (j, acc) in acc.iter_mut().enumerate() {
+                    *acc = _mm512_maskz_loadu_ps(mask(j), c(i, j));
+                }
+            }
+        }
+        for pair in 0..tile.pairs {
+            // The odd word comes first, as in `vdpbf16ps`.
+            for word in (0..A::WORDS).rev() {
+                let a = tile.a.add(pair * L::PAIR + word * L::ODD);
+                let b = tile.b.add((pair * A::WORDS + word) * LANES);
+                let b: [__m512i; N] =
+                    std::array::from_fn(|j| _mm512_load_si512(b.add(j * tile.panel).cast()));
+                for (i, acc) in acc.iter_mut().enumerate() {
+                    let a = _mm512_set1_epi32(*a.add(i * L::ROW) as i32);
+                    for (acc, b) in acc.iter_mut().zip(b) {
+                        *acc = A::multiply_add(*acc, a, b);
+                    }
+                }
+            }
+        }
+        for (i, acc) in acc.iter().enumerate() {
+            for (j, acc) in acc.iter().enumerate() {
+                _mm512_mask_storeu_ps(c(i, j), mask(j), *acc);
+            }
+        }
+    }
+}

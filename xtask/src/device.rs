@@ -15,6 +15,13 @@ pub struct DeviceArg {
 }
 
 impl DeviceArg {
+    /// What the flag says when it is given `name`.
+    pub fn named(name: &str) -> Self {
+        Self {
+            device: name.to_owned(),
+        }
+    }
+
     /// Opens the device.
     ///
     /// # Errors

@@ -1,14 +1,18 @@
 //! `cargo xtask train`: from raw data to a scored artefact.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
+use anyhow::Context;
 use clap::Args;
 use serde::Serialize;
+use serde_json::{Map, Value};
+use slimbed_data::Dataset;
 use slimbed_rng::Seed;
-use slimbed_train::{Report, RunRequest, resolve};
+use slimbed_train::{Report, RunRequest, SavedRun, Standing, resolve};
 
 use crate::cli::Common;
 use crate::device::DeviceArg;
+use crate::failure::BadInput;
 use crate::output::{Output, human_bytes};
 use crate::settings::{SetArgs, take_group};
 use crate::source::{Source, SourceArgs};
@@ -20,10 +24,14 @@ Examples:
   cargo xtask train --data datasets/criteo-kaggle.toml --input train.txt
   cargo xtask train --data prepared/mine --set train.epochs=2 --set model.dim=8
   cargo xtask train --data datasets/criteo-kaggle.toml --input day_0.gz day_1.gz --json
+  cargo xtask train --resume runs/synthetic-dlrm-s1    go on with a run that was stopped
 
 The run leaves runs/<name>/ with its settings, metrics.jsonl, TensorBoard events, the last and the \
 best checkpoint, export/model.safetensors and report.json. Weights are selected on the validation \
 split; the test split is scored once, with the reloaded file.
+
+A run that was stopped, in whatever way, goes on with --resume from its last checkpoint, with its own \
+settings, seed and data, and ends with the bits it would have ended with had it never stopped.
 
 Settings (--set key=value, defaults in brackets; a recipe may have others):
   data.*                            keys of the recipe, for example data.min_count=10
@@ -35,6 +43,8 @@ Settings (--set key=value, defaults in brackets; a recipe may have others):
   model.dropout [0]                 rate behind the top MLP's hidden layers, 0 to 1
   train.epochs [1]                  passes over the training split
   train.batch_size [512]            samples of a step
+  train.engine [auto]               who computes the network: auto, fused (CPU), graph
+  train.precision [f32]             operands of its products: f32, bf16 (needs AVX-512 BF16)
   train.optimizer [adam]            dense parameters: sgd, adagrad, adam
   train.lr [0.001]                  learning rate of the dense parameters
   train.weight_decay [0]            decoupled decay of the dense parameters
@@ -48,9 +58,13 @@ Settings (--set key=value, defaults in brackets; a recipe may have others):
   train.clip_norm [0]               largest norm of all gradients; 0: off
   train.validations_per_epoch [5]   validations in an epoch, the last at its end
   train.validate_every [0]          steps between validations, in place of the number per epoch
+  train.checkpoint_every [0]        steps between checkpoints besides those at validations; 0: none
   train.patience [3]                validations without a better AUC before stopping; 0: never
   train.log_every [50]              steps between two lines of the training loss
   train.shuffle_window [64]         blocks of 4,096 rows shuffled together";
+
+/// Under this name a run remembers the highest AUC that can be expected.
+const BAYES_AUC: &str = "bayes_auc";
 
 /// Train a model, save it, and score the test split with the reloaded file.
 #[derive(Debug, Args)]
@@ -68,6 +82,15 @@ pub struct TrainArgs {
     /// Name of the run; a number is added when it is taken.
     #[arg(long, value_name = "NAME")]
     name: Option<String>,
+    /// Go on with the run in this folder; everything else is known from there.
+    #[arg(
+        long,
+        value_name = "RUN",
+        conflicts_with_all = [
+            "data", "input", "rows", "max_bad_rows", "cache", "pairs", "device", "runs", "name",
+        ]
+    )]
+    resume: Option<PathBuf>,
 }
 
 /// Runs the command.
@@ -75,6 +98,9 @@ pub struct TrainArgs {
 /// # Errors
 /// On bad input or settings, a dead model, or when something cannot be written.
 pub fn run(args: &TrainArgs, common: &Common, output: Output) -> anyhow::Result<()> {
+    if let Some(folder) = &args.resume {
+        return resume(folder, output);
+    }
     let device = args.device.open()?;
     let mut pairs = args.set.tables()?;
     let recipe_layers = take_group(&mut pairs, "data")?;
@@ -102,12 +128,54 @@ pub fn run(args: &TrainArgs, common: &Common, output: Output) -> anyhow::Result<
         seed,
         device,
         root: args.runs.clone(),
+        extra: bayes_auc
+            .map(|auc| (BAYES_AUC.to_owned(), Value::from(auc)))
+            .into_iter()
+            .collect(),
     };
-    let report = Trained {
-        report: slimbed_train::run(&request)?,
-        bayes_auc,
+    let trained = Trained::new(slimbed_train::run(&request)?, &request.extra);
+    output.result(&trained, trained.table())
+}
+
+/// Goes on with the run in `folder`, with what the folder says of it.
+fn resume(folder: &Path, output: Output) -> anyhow::Result<()> {
+    if is_seed_given() {
+        let message = "--seed cannot be used with --resume: a run keeps its seed";
+        return Err(BadInput(message.into()).into());
+    }
+    let saved = SavedRun::open(folder)?;
+    let info = saved.info();
+    let standing = saved.standing()?;
+    eprintln!("note: {} {}", folder.display(), describe(&standing));
+    let report = match standing {
+        Standing::Finished(report) => *report,
+        _ => {
+            let device = DeviceArg::named(&info.device).open()?;
+            let dataset = Dataset::open(&info.data_dir)
+                .with_context(|| format!("cannot open the data of {}", folder.display()))?;
+            slimbed_train::resume(&saved, &dataset, &device)?
+        }
     };
-    output.result(&report, report.table())
+    let trained = Trained::new(report, &info.extra);
+    output.result(&trained, trained.table())
+}
+
+fn describe(standing: &Standing) -> String {
+    match standing {
+        Standing::New => "has no checkpoint yet and begins anew".into(),
+        Standing::Training(at) => {
+            let (step, epoch, batch) = (at.step, at.epoch, at.batch);
+            format!("goes on behind step {step} (epoch {epoch}, batch {batch})")
+        }
+        Standing::Trained => "has been trained and goes on to its evaluation".into(),
+        Standing::Finished(_) => "is finished; this is its report".into(),
+    }
+}
+
+/// The flag has a default and may stand before the command's name, so that it is looked for by hand.
+fn is_seed_given() -> bool {
+    std::env::args_os()
+        .any(|argument| argument == "--seed" || argument.to_string_lossy().starts_with("--seed="))
 }
 
 /// A run's report, and how good it could have been.
@@ -121,12 +189,17 @@ struct Trained {
 }
 
 impl Trained {
+    fn new(report: Report, extra: &Map<String, Value>) -> Self {
+        let bayes_auc = extra.get(BAYES_AUC).and_then(Value::as_f64);
+        Self { report, bayes_auc }
+    }
+
     fn table(&self) -> String {
         let report = &self.report;
         let rows = [
             ("run", report.run.clone()),
             ("data", report.data.clone()),
-            ("method", report.method.to_owned()),
+            ("method", report.method.clone()),
             ("seed", report.seed.to_string()),
             (
                 "steps",

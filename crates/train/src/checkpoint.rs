@@ -1,8 +1,11 @@
 //! Checkpoints: everything a run needs to go on, in one safetensors file.
 //!
 //! Tensors are called `dense/<parameter>`, `dense-optimizer/<parameter>/<slot>` and
-//! `embedding/<state>`; one metadata key holds a [`Header`] as sorted JSON. Files are written beside,
-//! synced and renamed, so the newest complete one is always there.
+//! `embedding/<state>`; one metadata key holds a [`Header`] as sorted JSON. The states of random
+//! generators are not among them: every stream is named by seed, purpose and number, so seed and
+//! position fix them all. Nothing depends on time or machine, so the same run gives the same bytes.
+//!
+//! Files are written beside, synced and renamed, so the newest complete one is always there.
 
 use std::collections::{BTreeMap, HashMap};
 use std::fs::File;
@@ -12,21 +15,35 @@ use memmap2::Mmap;
 use safetensors::SafeTensors;
 use safetensors::tensor::{Dtype, TensorView};
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 use slimbed_embedding::{StateTensor, StateValues};
 use slimbed_files::{IoContext, write_atomically};
 use slimbed_fused::{NamedTensor, OptimizerState};
+use xxhash_rust::xxh3::Xxh3;
 
 use crate::learner::Learner;
 use crate::{Config, EarlyStop, TrainError};
 
 const KEY: &str = "slimbed-checkpoint";
-const FORMAT_VERSION: u32 = 1;
+const FORMAT_VERSION: u32 = 2;
 const DENSE: &str = "dense/";
 const OPTIMIZER: &str = "dense-optimizer/";
 const EMBEDDING: &str = "embedding/";
 
+/// What a run is doing.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Phase {
+    /// Taking steps.
+    #[default]
+    Training,
+    /// Done with all steps; the best weights are still to be exported and scored.
+    Trained,
+}
+
 /// Where a run stands.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Position {
     /// Epoch, from 0.
     pub epoch: u64,
@@ -34,6 +51,16 @@ pub struct Position {
     pub batch: u64,
     /// Steps taken.
     pub step: u64,
+}
+
+/// Losses since the last line of the log.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LossLog {
+    /// Their sum.
+    pub sum: f64,
+    /// Their number.
+    pub n: u64,
 }
 
 /// What a checkpoint says beside its tensors.
@@ -44,18 +71,28 @@ pub struct Header {
     pub format_version: u32,
     /// Seed of the run: with the position it fixes every random stream.
     pub seed: u64,
-    /// Where the run goes on.
+    /// What the run does next.
+    pub phase: Phase,
+    /// Where it does so.
     pub position: Position,
+    /// The part of the next line of the log that is known already.
+    pub log: LossLog,
+    /// Samples trained on.
+    pub n_samples: u64,
+    /// Length of `metrics.jsonl` in bytes: what stands behind is going to be written again.
+    pub metrics_bytes: u64,
     /// The selection so far.
     pub early_stop: EarlyStop,
     /// Steps of the dense optimiser.
     pub optimizer_step: u64,
     /// The settings.
     pub config: Config,
+    /// xxh3-64 in hexadecimal of this header, this field empty, and of all tensors; see [`save`].
+    pub checksum: String,
 }
 
 impl Header {
-    /// The header of a checkpoint of `learner` now.
+    /// The header of a checkpoint of `learner` now, with nothing logged.
     pub fn new(
         learner: &Learner,
         position: Position,
@@ -65,15 +102,23 @@ impl Header {
         Self {
             format_version: FORMAT_VERSION,
             seed: learner.seed.get(),
+            phase: Phase::Training,
             position,
+            log: LossLog::default(),
+            n_samples: 0,
+            metrics_bytes: 0,
             early_stop: early_stop.clone(),
             optimizer_step: 0,
             config: config.clone(),
+            checksum: String::new(),
         }
     }
 }
 
 /// Writes a checkpoint to `path`.
+///
+/// The optimiser's step and the checksum of the header are filled in. The checksum covers the header's
+/// JSON and, sorted by name, each tensor's name, a zero byte, and its bytes.
 ///
 /// # Errors
 /// When a tensor cannot be read from its device or the file system refuses; the old file then stays.
@@ -101,8 +146,8 @@ pub fn save(path: &Path, learner: &Learner, mut header: Header) -> Result<(), Tr
         let view = view(path, dtype, &[tensor.n_rows, tensor.dim], bytes)?;
         views.insert(format!("{EMBEDDING}{}", tensor.name), view);
     }
-    let json = serde_json::to_value(&header).map_err(|e| damaged(path, e))?;
-    let metadata = HashMap::from([(KEY.to_owned(), json.to_string())]);
+    header.checksum = checksum(path, &header, &views)?;
+    let metadata = HashMap::from([(KEY.to_owned(), to_json(path, &header)?)]);
     write_atomically(path, |_, temporary| {
         safetensors::serialize_to_file(views, Some(metadata), temporary)
             .map_err(|e| damaged(path, e))
@@ -114,18 +159,24 @@ pub fn save(path: &Path, learner: &Learner, mut header: Header) -> Result<(), Tr
 /// # Errors
 /// When the file is damaged or was written by a run of another shape.
 pub fn load(path: &Path, learner: &mut Learner) -> Result<Header, TrainError> {
-    let file = File::open(path).at("open", path)?;
-    // SAFETY: the map is only read and lives as long as this call; checkpoints are replaced by
-    // renaming, never changed in place.
-    let map = unsafe { Mmap::map(&file) }.at("map", path)?;
-    let header = read_header(path, &map)?;
+    let map = open(path)?;
+    let header = parse_header(path, &map)?;
     let tensors = SafeTensors::deserialize(&map).map_err(|e| damaged(path, e))?;
+    let views: BTreeMap<_, _> = tensors.tensors().into_iter().collect();
+    let found = checksum(path, &header, &views)?;
+    if found != header.checksum {
+        let expected = &header.checksum;
+        return Err(damaged(
+            path,
+            format!("expected checksum {expected}, found {found}"),
+        ));
+    }
     let (mut dense, mut optimizer, mut state) = (Vec::new(), Vec::new(), Vec::new());
-    for (name, view) in tensors.iter() {
+    for (name, view) in &views {
         if let Some(name) = name.strip_prefix(DENSE) {
-            dense.push(named(path, name, &view)?);
+            dense.push(named(path, name, view)?);
         } else if let Some(name) = name.strip_prefix(OPTIMIZER) {
-            optimizer.push(named(path, name, &view)?);
+            optimizer.push(named(path, name, view)?);
         } else if let Some(name) = name.strip_prefix(EMBEDDING) {
             state.push(state_tensor(path, name, view)?);
         }
@@ -140,19 +191,58 @@ pub fn load(path: &Path, learner: &mut Learner) -> Result<Header, TrainError> {
     Ok(header)
 }
 
-fn read_header(path: &Path, bytes: &[u8]) -> Result<Header, TrainError> {
+/// Reads what the checkpoint at `path` says, without its tensors.
+///
+/// # Errors
+/// When the file is missing, is no checkpoint, or is one of another version.
+pub fn read_header(path: &Path) -> Result<Header, TrainError> {
+    parse_header(path, &open(path)?)
+}
+
+fn open(path: &Path) -> Result<Mmap, TrainError> {
+    let file = File::open(path).at("open", path)?;
+    // SAFETY: the map is only read; checkpoints are replaced by renaming, never changed in place.
+    Ok(unsafe { Mmap::map(&file) }.at("map", path)?)
+}
+
+fn parse_header(path: &Path, bytes: &[u8]) -> Result<Header, TrainError> {
     let (_, metadata) = SafeTensors::read_metadata(bytes).map_err(|e| damaged(path, e))?;
     let json = metadata.metadata().as_ref().and_then(|map| map.get(KEY));
     let json = json.ok_or_else(|| damaged(path, format!("no `{KEY}` in its metadata")))?;
-    let header: Header = serde_json::from_str(json).map_err(|e| damaged(path, e))?;
-    if header.format_version != FORMAT_VERSION {
-        let found = header.format_version;
+    let json: Value = serde_json::from_str(json).map_err(|e| damaged(path, e))?;
+    let version = &json["format_version"];
+    if version.as_u64() != Some(FORMAT_VERSION.into()) {
+        let expected = format!("version {FORMAT_VERSION} of the form");
         return Err(damaged(
             path,
-            format!("expected version {FORMAT_VERSION}, found {found}"),
+            format!("expected {expected}, found {version}"),
         ));
     }
-    Ok(header)
+    serde_json::from_value(json).map_err(|e| damaged(path, e))
+}
+
+fn to_json(path: &Path, header: &Header) -> Result<String, TrainError> {
+    let json = serde_json::to_value(header).map_err(|e| damaged(path, e))?;
+    Ok(json.to_string())
+}
+
+fn checksum(
+    path: &Path,
+    header: &Header,
+    views: &BTreeMap<String, TensorView<'_>>,
+) -> Result<String, TrainError> {
+    let header = Header {
+        checksum: String::new(),
+        ..header.clone()
+    };
+    let mut hash = Xxh3::new();
+    hash.update(to_json(path, &header)?.as_bytes());
+    for (name, view) in views {
+        hash.update(name.as_bytes());
+        hash.update(&[0]);
+        hash.update(view.data());
+    }
+    Ok(format!("{:016x}", hash.digest()))
 }
 
 fn view<'a>(
@@ -176,13 +266,12 @@ fn named(path: &Path, name: &str, view: &TensorView<'_>) -> Result<NamedTensor, 
 fn state_tensor<'a>(
     path: &Path,
     name: &str,
-    view: TensorView<'a>,
+    view: &TensorView<'a>,
 ) -> Result<StateTensor<'a>, TrainError> {
     let &[n_rows, dim] = view.shape() else {
         return Err(damaged(path, format!("`{name}` is not a matrix")));
     };
-    let dtype = view.dtype();
-    let bytes = view.data();
+    let (dtype, bytes) = (view.dtype(), view.data());
     let values = if dtype == Dtype::U32 {
         StateValues::U32(values(path, name, dtype, Dtype::U32, bytes)?)
     } else {
@@ -212,7 +301,7 @@ fn values<'a, T: bytemuck::Pod>(
     bytemuck::try_cast_slice(bytes).map_err(|e| damaged(path, format!("`{name}`: {e}")))
 }
 
-fn damaged(path: &Path, reason: impl std::fmt::Display) -> TrainError {
+pub(crate) fn damaged(path: &Path, reason: impl std::fmt::Display) -> TrainError {
     TrainError::Checkpoint {
         path: path.to_owned(),
         reason: reason.to_string(),

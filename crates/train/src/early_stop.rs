@@ -15,6 +15,7 @@ pub enum Verdict {
 
 /// Keeps the best validation AUC and counts the validations since.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct EarlyStop {
     patience: u64,
     best_auc: Option<f64>,

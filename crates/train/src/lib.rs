@@ -2,7 +2,8 @@
 //!
 //! [`run`] does a whole run: it trains a [`Config`] on a prepared data set, validates every so many
 //! steps, keeps the best weights by validation AUC, writes the artefact, reopens the file and scores
-//! the test split with it, once. [`Trainer`] is the loop itself and [`Learner`] one step of it;
+//! the test split with it, once. [`resume`] goes on with a run that was stopped, and ends it with the same
+//! bits. [`Trainer`] is the loop itself and [`Learner`] one step of it;
 //! [`score_artefact`] scores any split with any artefact.
 //!
 //! Settings come in layers ([`resolve`]): defaults, recipe, `key=value` pairs.
@@ -19,15 +20,23 @@ mod models;
 mod observer;
 mod progress;
 mod recorder;
+mod report;
+mod restore;
 mod run;
 mod run_dir;
+mod run_info;
+mod saved_run;
 mod schedule;
 mod scoring;
 mod settings;
 mod tensorboard;
+mod times;
 mod trainer;
+mod validate;
 
-pub use checkpoint::{Header, Position, load as load_checkpoint, save as save_checkpoint};
+pub use checkpoint::{
+    Header, LossLog, Phase, Position, load as load_checkpoint, save as save_checkpoint,
+};
 pub use config::{
     Config, DenseOptimizerKind, EmbeddingInit, EngineKind, ModelConfig, ModelKind, PrecisionKind,
     ScheduleKind, SparseOptimizerKind, TrainConfig,
@@ -42,10 +51,15 @@ pub use models::{ModelSpec, load_model};
 pub use observer::{Observer, StepEvent, ValidationEvent};
 pub use progress::Watched;
 pub use recorder::Recorder;
-pub use run::{Report, RunRequest, run};
-pub use run_dir::RunDir;
+pub use report::Report;
+pub use restore::CheckpointPaths;
+pub use run::{RunRequest, resume, run};
+pub use run_dir::{RunDir, RunLock};
+pub use run_info::RunInfo;
+pub use saved_run::{SavedRun, Standing};
 pub use schedule::Schedule;
 pub use scoring::{Scores, score, score_artefact};
 pub use settings::{parse_pair, resolve};
 pub use tensorboard::EventWriter;
-pub use trainer::{CheckpointPaths, Outcome, Trainer};
+pub use times::Times;
+pub use trainer::{Outcome, Trainer};

@@ -50,4 +50,11 @@ pub trait Observer {
     /// # Errors
     /// When it cannot be recorded.
     fn validation(&mut self, event: &ValidationEvent<'_>) -> Result<(), TrainError>;
+
+    /// A checkpoint is about to be written: makes everything recorded so far durable, and returns the
+    /// length of the log in bytes.
+    ///
+    /// # Errors
+    /// When the file system refuses.
+    fn sync(&mut self) -> Result<u64, TrainError>;
 }

@@ -29,11 +29,13 @@ pub struct Watched {
 }
 
 impl Watched {
-    /// Watches a run of at most `n_samples`.
-    pub fn new(recorder: Recorder, n_samples: u64) -> Self {
+    /// Watches a run of at most `n_samples`, of which `n_done` are done.
+    pub fn new(recorder: Recorder, n_samples: u64, n_done: u64) -> Self {
+        let bar = bar(n_samples, "train").with_position(n_done);
+        bar.reset_eta();
         Self {
             recorder,
-            bar: bar(n_samples, "train"),
+            bar,
             loss: None,
             auc: None,
         }
@@ -67,6 +69,10 @@ impl Observer for Watched {
         self.auc = Some(event.metrics.auc);
         self.show();
         self.recorder.validation(event)
+    }
+
+    fn sync(&mut self) -> Result<u64, TrainError> {
+        self.recorder.sync()
     }
 }
 

@@ -1,11 +1,12 @@
 //! The folder a run leaves behind.
 
-use std::fs;
+use std::fs::{self, File, TryLockError};
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use serde::Serialize;
-use slimbed_files::{FileError, IoContext, write_atomically};
+use serde::de::DeserializeOwned;
+use slimbed_files::{AtomicDir, IoContext, remove_stale, write_atomically};
 
 use crate::{CheckpointPaths, Config, TrainError};
 
@@ -13,10 +14,13 @@ use crate::{CheckpointPaths, Config, TrainError};
 ///
 /// ```text
 /// config.resolved.toml   every setting of the run
+/// run.json               what else it takes to go on: seed, device, data
 /// env.json               machine, toolchain, data, command line
+/// env-2.json, …          the same of the parts after a resumption
 /// metrics.jsonl          training loss and validation metrics; the same bits for the same seed
 /// events.out.tfevents.*  the same and the speed, for TensorBoard
 /// ckpt/{last,best}.safetensors
+/// ckpt/time.json         how long the run has taken
 /// export/model.safetensors
 /// report.json            the result
 /// ```
@@ -25,24 +29,74 @@ pub struct RunDir {
     path: PathBuf,
 }
 
+/// Keeps other processes from working on the same run, until it is dropped or the process ends.
+#[derive(Debug)]
+pub struct RunLock {
+    _file: File,
+}
+
 impl RunDir {
     /// Makes `<root>/<name>`, or `<root>/<name>-2`, `-3`, … when the name is taken.
     ///
+    /// The folder appears with all that `fill` writes into it, or not at all.
+    ///
     /// # Errors
-    /// When the folder cannot be made.
-    pub fn create(root: &Path, name: &str) -> Result<Self, FileError> {
-        fs::create_dir_all(root).at("create folder", root)?;
+    /// When the folder cannot be made; those of `fill`.
+    pub fn create(
+        root: &Path,
+        name: &str,
+        fill: impl Fn(&Self) -> Result<(), TrainError>,
+    ) -> Result<Self, TrainError> {
         for number in 1.. {
             let path = match number {
                 1 => root.join(name),
                 n => root.join(format!("{name}-{n}")),
             };
-            match fs::create_dir(&path) {
-                Err(e) if e.kind() == std::io::ErrorKind::AlreadyExists => {}
-                result => return result.at("create folder", &path).map(|()| Self { path }),
+            if fs::symlink_metadata(&path).is_ok() {
+                continue;
+            }
+            let folder = AtomicDir::create(&path)?;
+            fill(&Self {
+                path: folder.path().to_owned(),
+            })?;
+            match folder.commit() {
+                // Another run was faster.
+                Err(_) if path.exists() => {}
+                result => return Ok(result.map(|()| Self { path })?),
             }
         }
         unreachable!("the loop ends only by returning")
+    }
+
+    /// The folder of an existing run.
+    pub fn at(path: &Path) -> Self {
+        Self {
+            path: path.to_owned(),
+        }
+    }
+
+    /// Takes the run for this process.
+    ///
+    /// # Errors
+    /// When another process has it, or `run.json` cannot be opened.
+    pub fn lock(&self) -> Result<RunLock, TrainError> {
+        let path = self.info();
+        let file = File::open(&path).at("open", &path)?;
+        match file.try_lock() {
+            Err(TryLockError::WouldBlock) => {
+                let reason = "another process is working on this run";
+                Err(run_file(&self.path, reason))
+            }
+            // A file system without locks is no reason to refuse.
+            Ok(()) | Err(TryLockError::Error(_)) => Ok(RunLock { _file: file }),
+        }
+    }
+
+    /// Removes what a killed process has left half-written.
+    pub fn remove_stale(&self) {
+        for part in ["", "ckpt", "export"] {
+            remove_stale(&self.path.join(part));
+        }
     }
 
     /// The folder.
@@ -52,8 +106,10 @@ impl RunDir {
 
     /// The last part of the path.
     pub fn id(&self) -> String {
-        self.path
-            .file_name()
+        // `runs/x/..` and `.` have no last part of their own.
+        let absolute = self.path.canonicalize();
+        let path = absolute.as_ref().unwrap_or(&self.path);
+        path.file_name()
             .map_or_else(String::new, |name| name.to_string_lossy().into_owned())
     }
 
@@ -62,6 +118,7 @@ impl RunDir {
         CheckpointPaths {
             best: self.path.join("ckpt/best.safetensors"),
             last: self.path.join("ckpt/last.safetensors"),
+            times: self.path.join("ckpt/time.json"),
         }
     }
 
@@ -75,25 +132,71 @@ impl RunDir {
         self.path.join("metrics.jsonl")
     }
 
+    /// Where the [`RunInfo`](crate::RunInfo) goes.
+    pub fn info(&self) -> PathBuf {
+        self.path.join("run.json")
+    }
+
+    /// Where the result goes.
+    pub fn report(&self) -> PathBuf {
+        self.path.join("report.json")
+    }
+
+    /// Where the environment of the next part of the run goes: the first of `env.json`, `env-2.json`, …
+    /// that does not exist.
+    pub fn next_environment(&self) -> PathBuf {
+        let others = (2..).map(|n| format!("env-{n}.json"));
+        let mut paths = std::iter::once("env.json".to_owned())
+            .chain(others)
+            .map(|name| self.path.join(name));
+        let free = paths.find(|path| !path.exists());
+        free.unwrap_or_else(|| unreachable!("the names never end"))
+    }
+
     /// Writes the resolved settings.
     ///
     /// # Errors
     /// When the file cannot be written.
     pub fn write_config(&self, config: &Config) -> Result<(), TrainError> {
-        let path = self.path.join("config.resolved.toml");
+        let path = self.config();
         let text = toml::to_string(config).map_err(|e| run_file(&path, e))?;
         put(&path, text.as_bytes())
     }
 
-    /// Writes `value` as indented JSON to `<name>`.
+    /// Reads the resolved settings.
     ///
     /// # Errors
-    /// When the file cannot be written.
-    pub fn write_json(&self, name: &str, value: &impl Serialize) -> Result<(), TrainError> {
-        let path = self.path.join(name);
-        let mut text = serde_json::to_string_pretty(value).map_err(|e| run_file(&path, e))?;
-        text.push('\n');
-        put(&path, text.as_bytes())
+    /// When the file is missing or holds something else.
+    pub fn read_config(&self) -> Result<Config, TrainError> {
+        let path = self.config();
+        let text = fs::read_to_string(&path).at("read", &path)?;
+        let config: Config = toml::from_str(&text).map_err(|e| run_file(&path, e))?;
+        config.check()?;
+        Ok(config)
+    }
+
+    fn config(&self) -> PathBuf {
+        self.path.join("config.resolved.toml")
+    }
+}
+
+/// Writes `value` as indented JSON.
+pub(crate) fn write_json(path: &Path, value: &impl Serialize) -> Result<(), TrainError> {
+    let mut text = serde_json::to_string_pretty(value).map_err(|e| run_file(path, e))?;
+    text.push('\n');
+    put(path, text.as_bytes())
+}
+
+/// Reads a value from JSON.
+pub(crate) fn read_json<T: DeserializeOwned>(path: &Path) -> Result<T, TrainError> {
+    let text = fs::read_to_string(path).at("read", path)?;
+    serde_json::from_str(&text).map_err(|e| run_file(path, e))
+}
+
+pub(crate) fn run_file(path: &Path, reason: impl std::fmt::Display) -> TrainError {
+    TrainError::RunFile {
+        path: path.to_owned(),
+        reason: reason.to_string(),
     }
 }
 
@@ -105,13 +208,6 @@ fn put(path: &Path, bytes: &[u8]) -> Result<(), TrainError> {
     })
 }
 
-fn run_file(path: &Path, reason: impl std::fmt::Display) -> TrainError {
-    TrainError::RunFile {
-        path: path.to_owned(),
-        reason: reason.to_string(),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -119,18 +215,34 @@ mod tests {
     #[test]
     fn names_are_never_reused() {
         let root = tempfile::tempdir().unwrap();
-        let ids: Vec<_> = (0..3)
-            .map(|_| RunDir::create(root.path(), "a").unwrap().id())
-            .collect();
+        let create = |_| {
+            RunDir::create(root.path(), "a", |run| run.write_config(&Config::default())).unwrap()
+        };
+        let ids: Vec<_> = (0..3).map(create).map(|run| run.id()).collect();
         assert_eq!(ids, ["a", "a-2", "a-3"]);
+        let failed = RunDir::create(root.path(), "b", |run| Err(run_file(run.path(), "full")));
+        assert!(failed.unwrap_err().to_string().contains("full"));
+        assert_eq!(fs::read_dir(root.path()).unwrap().count(), 3);
     }
 
     #[test]
     fn the_resolved_config_reads_back() {
         let root = tempfile::tempdir().unwrap();
-        let run = RunDir::create(root.path(), "a").unwrap();
-        run.write_config(&Config::default()).unwrap();
-        let text = fs::read_to_string(run.path().join("config.resolved.toml")).unwrap();
-        assert_eq!(toml::from_str::<Config>(&text).unwrap(), Config::default());
+        let mut config = Config::default();
+        config.model.dropout = 0.3;
+        config.train.lr = 0.1 + 0.2;
+        let run = RunDir::create(root.path(), "a", |run| run.write_config(&config)).unwrap();
+        assert_eq!(run.read_config().unwrap(), config);
+    }
+
+    #[test]
+    fn a_run_belongs_to_one_process() {
+        let root = tempfile::tempdir().unwrap();
+        let run = RunDir::create(root.path(), "a", |run| write_json(&run.info(), &1)).unwrap();
+        let lock = run.lock().unwrap();
+        let error = run.lock().unwrap_err().to_string();
+        assert!(error.contains("another process"), "{error}");
+        drop(lock);
+        run.lock().unwrap();
     }
 }

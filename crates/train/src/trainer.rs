@@ -1,32 +1,19 @@
 //! The loop: epochs, validation, selection, checkpoints.
 
-use std::path::PathBuf;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use candle_core::Device;
 use slimbed_data::{Batch, BatchOptions, Dataset, Order, Split};
 use slimbed_embedding::{EmbeddingLayer, FieldSpec, PlainEmbedding, Pooling};
-use slimbed_eval::{DeadCause, Metrics};
 use slimbed_rng::Seed;
 
-use crate::checkpoint::{self, Header, Position};
+use crate::checkpoint::{LossLog, Phase, Position};
 use crate::early_stop::{EarlyStop, Verdict};
 use crate::learner::{Learner, Rates, StepResult};
-use crate::observer::{Observer, StepEvent, ValidationEvent};
-use crate::scoring::{Scores, score};
+use crate::observer::{Observer, StepEvent};
+use crate::restore::CheckpointPaths;
+use crate::times::Times;
 use crate::{Config, Engine, ModelSpec, Schedule, TrainError};
-
-/// A validation AUC up to here is that of random scores on a small split.
-const RANDOM_AUC: f64 = 0.52;
-
-/// Where a run keeps its two checkpoints.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct CheckpointPaths {
-    /// The best on the validation split.
-    pub best: PathBuf,
-    /// The newest.
-    pub last: PathBuf,
-}
 
 /// How a training run ended.
 #[derive(Clone, Debug, PartialEq)]
@@ -39,30 +26,28 @@ pub struct Outcome {
     pub best_auc: f64,
     /// Samples trained on.
     pub n_samples: u64,
-    /// Time in training steps and their loading, without validation and checkpoints.
-    pub train_time: Duration,
+    /// How long it took.
+    pub times: Times,
 }
 
 /// One training run.
 pub struct Trainer<'a> {
-    dataset: &'a Dataset,
-    config: Config,
+    pub(crate) dataset: &'a Dataset,
+    pub(crate) config: Config,
     spec: ModelSpec,
-    learner: Learner,
-    steps_per_epoch: u64,
+    pub(crate) learner: Learner,
+    pub(crate) steps_per_epoch: u64,
     schedule: Schedule,
-    stop: EarlyStop,
-    position: Position,
-    log: LossLog,
-    n_samples: u64,
-    train_time: Duration,
-}
-
-/// Losses since the last line of the log.
-#[derive(Default)]
-struct LossLog {
-    sum: f64,
-    n: u64,
+    pub(crate) stop: EarlyStop,
+    pub(crate) phase: Phase,
+    pub(crate) position: Position,
+    pub(crate) log: LossLog,
+    pub(crate) n_samples: u64,
+    /// Bytes of `metrics.jsonl` that hold.
+    pub(crate) metrics_bytes: u64,
+    /// Of the parts before this one; `train_secs` and `n_samples` of this one too.
+    pub(crate) times: Times,
+    pub(crate) started: Instant,
 }
 
 impl<'a> Trainer<'a> {
@@ -76,6 +61,7 @@ impl<'a> Trainer<'a> {
         seed: Seed,
         device: &Device,
     ) -> Result<Self, TrainError> {
+        let started = Instant::now();
         config.check()?;
         let spec = ModelSpec::new(&config.model, dataset.n_dense(), dataset.fields().len());
         let train = &config.train;
@@ -98,10 +84,13 @@ impl<'a> Trainer<'a> {
             steps_per_epoch,
             schedule: train.schedule(steps_per_epoch * train.epochs),
             stop: EarlyStop::new(train.patience),
+            phase: Phase::Training,
             position: Position::default(),
             log: LossLog::default(),
             n_samples: 0,
-            train_time: Duration::ZERO,
+            metrics_bytes: 0,
+            times: Times::default(),
+            started,
             config: config.clone(),
         })
     }
@@ -116,6 +105,16 @@ impl<'a> Trainer<'a> {
         &self.learner
     }
 
+    /// Samples trained on so far.
+    pub fn n_samples(&self) -> u64 {
+        self.n_samples
+    }
+
+    /// Bytes of `metrics.jsonl` that hold: 0, or as many as the restored checkpoint says.
+    pub fn metrics_bytes(&self) -> u64 {
+        self.metrics_bytes
+    }
+
     /// Trains until the epochs are over or the validation AUC stops to rise.
     ///
     /// # Errors
@@ -126,15 +125,8 @@ impl<'a> Trainer<'a> {
         paths: &CheckpointPaths,
         observer: &mut dyn Observer,
     ) -> Result<Outcome, TrainError> {
-        while self.position.epoch < self.config.train.epochs {
-            if self.run_epoch(paths, observer)? == Verdict::Stop {
-                break;
-            }
-            self.position = Position {
-                epoch: self.position.epoch + 1,
-                batch: 0,
-                ..self.position
-            };
+        while self.phase == Phase::Training {
+            self.run_epoch(paths, observer)?;
         }
         let (best_auc, best_step) = self.stop.best().unwrap_or_default();
         Ok(Outcome {
@@ -142,46 +134,28 @@ impl<'a> Trainer<'a> {
             best_step,
             best_auc,
             n_samples: self.n_samples,
-            train_time: self.train_time,
+            times: self.times_now(),
         })
     }
 
-    /// Brings the learner to the best checkpoint, everything owed to its rows paid.
-    ///
-    /// # Errors
-    /// When the checkpoint cannot be read.
-    pub fn load_best(&mut self, paths: &CheckpointPaths) -> Result<(), TrainError> {
-        checkpoint::load(&paths.best, &mut self.learner)?;
-        self.learner.embedding.settle();
-        Ok(())
-    }
-
+    /// Trains on what is left of the epoch.
     fn run_epoch(
         &mut self,
         paths: &CheckpointPaths,
         observer: &mut dyn Observer,
-    ) -> Result<Verdict, TrainError> {
-        let every = self.config.train.validation_period(self.steps_per_epoch);
+    ) -> Result<(), TrainError> {
+        let epoch = self.position.epoch;
         let mut batches = self.dataset.batches(Split::Train, self.batch_options())?;
-        let mut validated_at = None;
-        loop {
+        while self.phase == Phase::Training && self.position.epoch == epoch {
             let started = Instant::now();
-            let Some(batch) = batches.next().transpose()? else {
-                break;
-            };
+            let batch = batches.next().transpose()?;
+            let batch = batch.ok_or_else(|| self.out_of_data())?;
             self.step(&batch, observer)?;
-            self.train_time += started.elapsed();
-            if self.position.batch.is_multiple_of(every) {
-                validated_at = Some(self.position.step);
-                if self.validate(paths, observer)? == Verdict::Stop {
-                    return Ok(Verdict::Stop);
-                }
-            }
+            self.times.train_secs += started.elapsed().as_secs_f64();
+            self.times.n_samples += batch.n as u64;
+            self.after_step(paths, observer)?;
         }
-        if validated_at == Some(self.position.step) {
-            return Ok(Verdict::Worse);
-        }
-        self.validate(paths, observer)
+        Ok(())
     }
 
     fn batch_options(&self) -> BatchOptions {
@@ -195,6 +169,41 @@ impl<'a> Trainer<'a> {
             },
             start_batch: self.position.batch,
             prefetch: 4,
+        }
+    }
+
+    /// Validates where a validation is due, and saves what is due to be saved.
+    ///
+    /// A checkpoint follows every validation, so none stands between an epoch's last step and the
+    /// validation after it.
+    fn after_step(
+        &mut self,
+        paths: &CheckpointPaths,
+        observer: &mut dyn Observer,
+    ) -> Result<(), TrainError> {
+        let train = &self.config.train;
+        let ends_epoch = self.position.batch == self.steps_per_epoch;
+        let every = train.validation_period(self.steps_per_epoch);
+        if ends_epoch || self.position.batch.is_multiple_of(every) {
+            let verdict = self.validate(observer)?;
+            self.advance(verdict);
+            return self.save(paths, verdict, observer);
+        }
+        let every = train.checkpoint_every;
+        if every > 0 && self.position.step.is_multiple_of(every) {
+            return self.save(paths, Verdict::Worse, observer);
+        }
+        Ok(())
+    }
+
+    /// Goes on to the next epoch or phase where it is time.
+    fn advance(&mut self, verdict: Verdict) {
+        if self.position.batch == self.steps_per_epoch {
+            self.position.epoch += 1;
+            self.position.batch = 0;
+        }
+        if verdict == Verdict::Stop || self.position.epoch >= self.config.train.epochs {
+            self.phase = Phase::Trained;
         }
     }
 
@@ -259,69 +268,12 @@ impl<'a> Trainer<'a> {
         Ok(())
     }
 
-    fn validate(
-        &mut self,
-        paths: &CheckpointPaths,
-        observer: &mut dyn Observer,
-    ) -> Result<Verdict, TrainError> {
-        let metrics = self.validation_metrics()?;
-        let verdict = self.stop.observe(metrics.auc, self.position.step);
-        observer.validation(&ValidationEvent {
-            step: self.position.step,
-            epoch: self.position.epoch,
-            is_best: verdict == Verdict::Best,
-            metrics: &metrics,
-        })?;
-        let header = Header::new(&self.learner, self.position, &self.stop, &self.config);
-        checkpoint::save(&paths.last, &self.learner, header.clone())?;
-        if verdict == Verdict::Best {
-            checkpoint::save(&paths.best, &self.learner, header)?;
+    fn out_of_data(&self) -> TrainError {
+        TrainError::DataShape {
+            what: "training batches",
+            expected: self.steps_per_epoch.max(1).to_string(),
+            found: self.position.batch.to_string(),
         }
-        Ok(verdict)
-    }
-
-    fn validation_metrics(&mut self) -> Result<Metrics, TrainError> {
-        self.learner.embedding.settle();
-        let scores = self.scores(Split::Validation)?;
-        let step = self.position.step;
-        if let Some(row) = scores.logits.iter().position(|logit| !logit.is_finite()) {
-            let logit = scores.logits[row];
-            let cause =
-                format!("validation row {row} scores {logit}: the learning rate is too high");
-            return Err(TrainError::DeadModel { step, cause });
-        }
-        let metrics = scores.metrics(Split::Validation)?;
-        let cause = slimbed_eval::dead_cause(&scores.logits, &scores.labels).map_err(|source| {
-            TrainError::Metric {
-                split: "validation",
-                source,
-            }
-        })?;
-        match cause.filter(|cause| self.is_fatal(cause, metrics.auc)) {
-            Some(cause) => Err(TrainError::DeadModel {
-                step,
-                cause: cause.to_string(),
-            }),
-            None => Ok(metrics),
-        }
-    }
-
-    /// A model that is no better than the click rate gets one epoch to change that, and may be an
-    /// over-confident one that ranks well.
-    fn is_fatal(&self, cause: &DeadCause, auc: f64) -> bool {
-        let had_its_chance = self.position.step >= self.steps_per_epoch;
-        match cause {
-            DeadCause::NoBetterThanBaseRate { .. } => had_its_chance && auc <= RANDOM_AUC,
-            _ => true,
-        }
-    }
-
-    fn scores(&mut self, split: Split) -> Result<Scores, TrainError> {
-        let Learner {
-            embedding, dense, ..
-        } = &mut self.learner;
-        let tables = embedding.tables();
-        score(&tables, dense.as_mut(), self.dataset, split, &|_| {})
     }
 }
 

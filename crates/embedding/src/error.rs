@@ -4,9 +4,6 @@
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum EmbeddingError {
-    /// An error of candle itself.
-    #[error(transparent)]
-    Candle(#[from] candle_core::Error),
     /// The system did not give the memory of a table.
     #[error("cannot allocate {bytes} bytes for a table")]
     Allocate {
@@ -46,10 +43,20 @@ pub enum EmbeddingError {
         /// Fields of the batch.
         found: usize,
     },
-    /// `backward` brought no gradient for the gathered rows.
+    /// A slice has another length than its shape asks for.
+    #[error("{what}: expected {expected} values, found {found}")]
+    Length {
+        /// What the slice holds.
+        what: &'static str,
+        /// Values of the shape.
+        expected: usize,
+        /// Values of the slice.
+        found: usize,
+    },
+    /// A step was asked for without a backward pass before it.
     #[error("the embedding rows received no gradient")]
     NoGradient,
-    /// A step was asked for without a forward pass before it.
+    /// A backward pass or a step was asked for without a forward pass before it.
     #[error("no forward pass is waiting for its gradient")]
     NoForward,
     /// Saved state does not fit the layer.
@@ -72,4 +79,20 @@ pub enum EmbeddingError {
         /// What was given.
         found: String,
     },
+}
+
+/// Refuses a slice that does not have the length of its shape.
+pub(crate) fn check_length(
+    what: &'static str,
+    expected: usize,
+    found: usize,
+) -> Result<(), EmbeddingError> {
+    if expected == found {
+        return Ok(());
+    }
+    Err(EmbeddingError::Length {
+        what,
+        expected,
+        found,
+    })
 }

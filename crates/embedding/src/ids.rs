@@ -1,5 +1,7 @@
 //! The ids of a batch.
 
+use smallvec::SmallVec;
+
 use crate::EmbeddingError;
 
 /// How the rows of a bag become one vector.
@@ -41,13 +43,13 @@ impl Bags<'_> {
     }
 }
 
-/// The ids of all fields of a batch.
+/// The ids of all fields of a batch; up to 32 fields need no memory of their own.
 #[derive(Clone, Debug)]
 pub struct IdBatch<'a> {
     /// Number of samples.
     pub n: usize,
     /// One entry a field.
-    pub fields: Vec<Bags<'a>>,
+    pub fields: SmallVec<[Bags<'a>; 32]>,
 }
 
 impl IdBatch<'_> {
@@ -63,11 +65,22 @@ impl IdBatch<'_> {
             let (expected, found) = (n_rows.len(), self.fields.len());
             return Err(EmbeddingError::FieldCount { expected, found });
         }
+        self.check_shape()?;
         for ((field, bags), n_rows) in self.fields.iter().enumerate().zip(n_rows) {
-            check_offsets(field, bags, self.n)?;
             check_ids(field, bags.ids, n_rows)?;
         }
         Ok(())
+    }
+
+    /// Checks that the ids of every field make `n` bags.
+    pub(crate) fn check_shape(&self) -> Result<(), EmbeddingError> {
+        let mut fields = self.fields.iter().enumerate();
+        fields.try_for_each(|(field, bags)| check_offsets(field, bags, self.n))
+    }
+
+    /// Number of ids over all fields.
+    pub(crate) fn n_ids(&self) -> usize {
+        self.fields.iter().map(|bags| bags.ids.len()).sum()
     }
 }
 
@@ -99,7 +112,12 @@ fn check_offsets(field: usize, bags: &Bags<'_>, n: usize) -> Result<(), Embeddin
 }
 
 fn check_ids(field: usize, ids: &[u32], n_rows: usize) -> Result<(), EmbeddingError> {
-    match ids.iter().position(|&id| id as usize >= n_rows) {
+    let is_wild = |id: u32| id as usize >= n_rows;
+    // A walk that does not stop compares many ids at a time.
+    if ids.iter().filter(|&&id| is_wild(id)).count() == 0 {
+        return Ok(());
+    }
+    match ids.iter().position(|&id| is_wild(id)) {
         None => Ok(()),
         Some(position) => Err(EmbeddingError::IdOutOfRange {
             field,
@@ -117,7 +135,7 @@ mod tests {
     fn check(ids: &[u32], offsets: Option<&[u32]>, n: usize) -> Result<(), EmbeddingError> {
         IdBatch {
             n,
-            fields: vec![Bags { ids, offsets }],
+            fields: smallvec::smallvec![Bags { ids, offsets }],
         }
         .check([10].into_iter())
     }

@@ -1,15 +1,12 @@
 //! The contract between embeddings and the training loop.
 
-use candle_core::backprop::GradStore;
-use candle_core::{Device, Tensor};
-
 use crate::{EmbeddingError, IdBatch, StateTensor, TableView};
 
 /// Embeddings of all fields of a model: what a reduction method implements.
 ///
-/// A training step calls [`forward`](Self::forward), lets candle differentiate, hands the gradients to
-/// [`take_gradients`](Self::take_gradients), and steps. No call of a step may cost time or memory that
-/// grows with the number of rows.
+/// A training step calls [`forward`](Self::forward), [`backward`](Self::backward) and
+/// [`step`](Self::step). No call of a step may cost time or memory that grows with the number of rows,
+/// and none allocates once buffers have grown to the size of a batch.
 pub trait EmbeddingLayer: Send {
     /// Number of fields.
     fn n_fields(&self) -> usize;
@@ -17,23 +14,32 @@ pub trait EmbeddingLayer: Send {
     /// Size of the vectors handed to the model.
     fn dim(&self) -> usize;
 
-    /// Embeddings `[batch, fields, dim]` in candle's graph; the gathered rows are its leaves.
+    /// Writes the embeddings `[batch, fields, dim]` of a training batch to `out` and keeps what the
+    /// gradient needs.
     ///
     /// # Errors
-    /// When an id does not exist (named with field and position) or the device refuses a tensor.
-    fn forward(&mut self, ids: &IdBatch<'_>, device: &Device) -> Result<Tensor, EmbeddingError>;
+    /// When an id does not exist (named with field and position) or `out` has another length; the layer
+    /// and `out` are as before then.
+    fn forward(&mut self, ids: &IdBatch<'_>, out: &mut [f32]) -> Result<(), EmbeddingError>;
 
-    /// Takes the leaves' gradients out of `grads` and returns their sum of squares (duplicates summed
-    /// first), for clipping.
+    /// Takes the gradient `[batch, fields, dim]` with respect to what `forward` wrote, and sums it per
+    /// unique row.
     ///
     /// # Errors
-    /// When there was no forward pass, or it received no gradient.
-    fn take_gradients(&mut self, grads: &mut GradStore) -> Result<f64, EmbeddingError>;
+    /// When no forward pass waits for its gradient, or the length is another one.
+    fn backward(&mut self, gradient: &[f32]) -> Result<(), EmbeddingError>;
+
+    /// Sum of squares of the gradients of the last backward pass (duplicates summed first), for
+    /// clipping; added in a fixed order.
+    ///
+    /// # Errors
+    /// When no backward pass waits for its step.
+    fn gradient_norm_squared(&self) -> Result<f64, EmbeddingError>;
 
     /// Updates the rows of the last forward pass with their gradients times `scale`.
     ///
     /// # Errors
-    /// When no gradients were taken.
+    /// When no backward pass waits for its step.
     fn step(&mut self, lr: f32, scale: f32) -> Result<(), EmbeddingError>;
 
     /// Applies what lazy updates still owe to rows that were not touched lately; before scoring, saving

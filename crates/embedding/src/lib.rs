@@ -1,31 +1,39 @@
 //! Training tables: the rows a batch needs go out, their gradients come back.
 //!
-//! A table is plain memory ([`Table`]), never a candle variable: candle's embedding backward is dense,
-//! which costs a step time and memory in proportion to the table (measured: 36 to 104 times at 4 M
-//! rows). A step goes like this:
+//! A table is plain memory ([`Table`]), and no call of a training step costs time or memory that grows
+//! with its number of rows. A step of an [`EmbeddingLayer`] goes like this:
 //!
-//! 1. [`BatchIndex`] finds the unique rows of each field of an [`IdBatch`].
-//! 2. An [`EmbeddingLayer`] gathers them into one leaf `[U, dim]` and expands the leaf to
-//!    `[batch, fields, dim]` inside candle's graph ([`expand`]).
-//! 3. After `backward` the leaf's gradient, duplicates summed, goes to the [`SparseOptimizer`], which
-//!    touches those rows alone.
+//! 1. `forward` copies the rows of an [`IdBatch`] to `[batch, fields, dim]` and finds the unique rows of
+//!    each field ([`BatchIndex`]).
+//! 2. `backward` sums the gradient of every unique row over its occurrences ([`reduce`]).
+//! 3. `step` hands those sums to the [`SparseOptimizer`], which touches these rows alone.
 //!
-//! Nothing here knows a model, a reduction method or a file.
+//! A reduction method that transforms rows works on the unique ones: [`gather`] brings them, [`expand`]
+//! spreads what became of them over the batch, [`reduce`] is its exact adjoint.
+//!
+//! All work is cut by the sizes of the batch, never by the number of threads, and each value is written
+//! by one task: results have the same bits on any number of threads. After the first steps nothing
+//! here allocates. Nothing here knows a model, a reduction method or a file.
 
 mod error;
-mod expand;
+mod gather;
 mod ids;
 mod index;
 mod init;
 mod layer;
 mod lookup;
 mod optim;
+mod parts;
 mod plain;
+mod pool;
+mod prefetch;
+mod reduce;
+mod sort;
 mod state;
 mod table;
 
 pub use error::EmbeddingError;
-pub use expand::expand;
+pub use gather::gather;
 pub use ids::{Bags, IdBatch, Pooling};
 pub use index::BatchIndex;
 pub use init::RowInit;
@@ -33,5 +41,7 @@ pub use layer::EmbeddingLayer;
 pub use lookup::{TableView, lookup};
 pub use optim::{SparseOptimizer, SparseRule};
 pub use plain::{FieldSpec, PlainEmbedding};
+pub use pool::expand;
+pub use reduce::reduce;
 pub use state::{StateTensor, StateValues};
 pub use table::Table;

@@ -1,7 +1,7 @@
-//! Reading embeddings without a graph.
+//! Reading embeddings without training them.
 
-use rayon::prelude::*;
-
+use crate::error::check_length;
+use crate::pool::{Source, Sources, pool};
 use crate::{EmbeddingError, IdBatch, Pooling};
 
 /// A borrowed dense table, wherever its memory comes from.
@@ -35,35 +35,39 @@ pub fn lookup(
     dim: usize,
     out: &mut [f32],
 ) -> Result<(), EmbeddingError> {
+    check_dims(tables, dim)?;
     batch.check(tables.iter().map(TableView::n_rows))?;
-    let width = tables.len() * dim;
-    if out.len() != batch.n * width || tables.iter().any(|table| table.dim != dim) {
-        return Err(EmbeddingError::Setting {
-            what: "output of a lookup".into(),
-            expected: "batch × fields × dim values, all tables of that dim",
-            found: format!("{} values", out.len()),
-        });
-    }
-    if width == 0 {
-        return Ok(());
-    }
-    out.par_chunks_mut(width).enumerate().for_each(|(b, out)| {
-        for (f, out) in out.chunks_exact_mut(dim).enumerate() {
-            pool(&tables[f], batch, f, b, out);
-        }
-    });
+    check_length("embeddings", batch.n * tables.len() * dim, out.len())?;
+    pool_tables(tables, batch, dim, out);
     Ok(())
 }
 
-fn pool(table: &TableView<'_>, batch: &IdBatch<'_>, f: usize, b: usize, out: &mut [f32]) {
-    let bags = &batch.fields[f];
-    let range = bags.range(b);
-    let weight = table.pooling.weight(range.len());
-    out.fill(0.0);
-    for &id in &bags.ids[range] {
-        let row = &table.values[id as usize * table.dim..][..table.dim];
-        for (o, v) in out.iter_mut().zip(row) {
-            *o += weight * v;
-        }
+/// [`lookup`] after all checks.
+pub(crate) fn pool_tables(
+    tables: &[TableView<'_>],
+    batch: &IdBatch<'_>,
+    dim: usize,
+    out: &mut [f32],
+) {
+    let fields = tables.iter().zip(&batch.fields);
+    let sources: Sources<'_> = fields
+        .map(|(table, &bags)| Source {
+            values: table.values,
+            bags,
+            pooling: table.pooling,
+        })
+        .collect();
+    pool(&sources, dim, out);
+}
+
+/// Refuses tables of another dim.
+pub(crate) fn check_dims(tables: &[TableView<'_>], dim: usize) -> Result<(), EmbeddingError> {
+    match tables.iter().find(|table| table.dim != dim) {
+        None => Ok(()),
+        Some(table) => Err(EmbeddingError::Setting {
+            what: "dim of a table".into(),
+            expected: "that of the embeddings",
+            found: table.dim.to_string(),
+        }),
     }
 }

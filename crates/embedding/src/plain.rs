@@ -1,16 +1,18 @@
 //! The layer without any reduction: one dense table a field.
 
-use std::sync::Arc;
-
-use candle_core::backprop::GradStore;
-use candle_core::{Device, Tensor, Var};
-use rayon::prelude::*;
 use slimbed_rng::Seed;
+use smallvec::SmallVec;
 
+use crate::error::check_length;
+use crate::lookup::pool_tables;
+use crate::parts::IDS_PER_TASK;
 use crate::{
     BatchIndex, EmbeddingError, EmbeddingLayer, IdBatch, Pooling, RowInit, SparseOptimizer,
-    SparseRule, StateTensor, Table, TableView, expand,
+    SparseRule, StateTensor, Table, TableView, reduce,
 };
+
+/// Values whose squares one task adds.
+const SQUARES_PER_TASK: usize = 1 << 15;
 
 /// What a layer has to know of one field.
 #[derive(Clone, Debug, PartialEq)]
@@ -31,23 +33,26 @@ pub struct PlainEmbedding {
     dim: usize,
     tables: Vec<Table>,
     optimizer: SparseOptimizer,
-    pending: Option<Pending>,
+    stage: Stage,
+    /// Of the last forward pass.
+    index: BatchIndex,
+    /// Gradients of the unique rows, `[U, dim]`, and memory for more.
+    gradients: Vec<f32>,
 }
 
-/// The forward pass that waits for its gradient.
-#[derive(Debug)]
-struct Pending {
-    index: Arc<BatchIndex>,
-    leaf: Var,
-    /// `[U, dim]`, empty before `take_gradients`.
-    gradients: Vec<f32>,
+/// What a layer waits for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Stage {
+    Forward,
+    Backward,
+    Step,
 }
 
 impl PlainEmbedding {
     /// Makes and initialises the tables.
     ///
     /// # Errors
-    /// When the system does not give the memory, or a setting of the optimiser cannot work.
+    /// When the system does not give the memory, `dim` is 0 or a setting of the optimiser cannot work.
     pub fn new(
         fields: &[FieldSpec],
         dim: usize,
@@ -56,6 +61,13 @@ impl PlainEmbedding {
         rule: SparseRule,
         weight_decay: f32,
     ) -> Result<Self, EmbeddingError> {
+        if dim == 0 {
+            return Err(EmbeddingError::Setting {
+                what: "dim of the embeddings".into(),
+                expected: "1 or more",
+                found: dim.to_string(),
+            });
+        }
         let mut tables = Vec::with_capacity(fields.len());
         for field in fields {
             let mut table = Table::zeros(field.n_rows, dim)?;
@@ -69,24 +81,19 @@ impl PlainEmbedding {
             dim,
             tables,
             optimizer: SparseOptimizer::new(rule, weight_decay, shapes)?,
-            pending: None,
+            stage: Stage::Forward,
+            index: BatchIndex::default(),
+            gradients: Vec::new(),
         })
     }
 
-    /// The unique rows of a batch, `[U, dim]`.
-    fn gather(&self, index: &BatchIndex) -> Vec<f32> {
-        let dim = self.dim;
-        let mut rows = vec![0.0; index.n_unique() * dim];
-        index
-            .split_mut(&mut rows, dim)
-            .into_par_iter()
-            .enumerate()
-            .for_each(|(f, out)| {
-                for (&row, out) in index.rows(f).iter().zip(out.chunks_exact_mut(dim)) {
-                    out.copy_from_slice(self.tables[f].row(row));
-                }
-            });
-        rows
+    /// The gradients of the last backward pass, `[U, dim]`.
+    fn summed_gradients(&self) -> Result<&[f32], EmbeddingError> {
+        match self.stage {
+            Stage::Forward => Err(EmbeddingError::NoForward),
+            Stage::Backward => Err(EmbeddingError::NoGradient),
+            Stage::Step => Ok(&self.gradients[..self.index.n_unique() * self.dim]),
+        }
     }
 }
 
@@ -99,43 +106,48 @@ impl EmbeddingLayer for PlainEmbedding {
         self.dim
     }
 
-    fn forward(&mut self, ids: &IdBatch<'_>, device: &Device) -> Result<Tensor, EmbeddingError> {
+    fn forward(&mut self, ids: &IdBatch<'_>, out: &mut [f32]) -> Result<(), EmbeddingError> {
         ids.check(self.tables.iter().map(Table::n_rows))?;
-        let index = Arc::new(BatchIndex::new(ids, &self.pooling)?);
-        let rows = self.gather(&index);
-        let leaf = Tensor::from_vec(rows, (index.n_unique(), self.dim), device)?;
-        let leaf = Var::from_tensor(&leaf)?;
-        let embeddings = expand(&leaf, &index)?;
-        self.pending = Some(Pending {
-            index,
-            leaf,
-            gradients: Vec::new(),
-        });
-        Ok(embeddings)
+        let expected = ids.n * self.tables.len() * self.dim;
+        check_length("embeddings", expected, out.len())?;
+        let views: SmallVec<[_; 32]> = views(&self.tables, &self.pooling).collect();
+        let (index, pooling) = (&mut self.index, &self.pooling);
+        let mut copy = || pool_tables(&views, ids, self.dim, out);
+        let indexed = if ids.n_ids() <= IDS_PER_TASK {
+            copy();
+            index.rebuild(ids, pooling)
+        } else {
+            rayon::join(copy, || index.rebuild(ids, pooling)).1
+        };
+        self.stage = Stage::Backward;
+        indexed
     }
 
-    fn take_gradients(&mut self, grads: &mut GradStore) -> Result<f64, EmbeddingError> {
-        let pending = self.pending.as_mut().ok_or(EmbeddingError::NoForward)?;
-        let gradient = grads
-            .remove(&pending.leaf)
-            .ok_or(EmbeddingError::NoGradient)?;
-        pending.gradients = gradient.flatten_all()?.to_vec1()?;
-        Ok(pending
-            .gradients
-            .iter()
-            .map(|&g| f64::from(g).powi(2))
-            .sum())
+    fn backward(&mut self, gradient: &[f32]) -> Result<(), EmbeddingError> {
+        if self.stage == Stage::Forward {
+            return Err(EmbeddingError::NoForward);
+        }
+        // Room for the most unique rows that so many ids can have: it stops growing with the batch.
+        let (n_ids, n_unique) = (self.index.n_ids(), self.index.n_unique());
+        if self.gradients.len() < n_ids * self.dim {
+            self.gradients.resize(n_ids * self.dim, 0.0);
+        }
+        let sums = &mut self.gradients[..n_unique * self.dim];
+        reduce(gradient, &self.index, self.dim, sums)?;
+        self.stage = Stage::Step;
+        Ok(())
+    }
+
+    fn gradient_norm_squared(&self) -> Result<f64, EmbeddingError> {
+        self.summed_gradients().map(sum_of_squares)
     }
 
     fn step(&mut self, lr: f32, scale: f32) -> Result<(), EmbeddingError> {
-        let pending = self.pending.take().ok_or(EmbeddingError::NoForward)?;
-        if pending.gradients.len() != pending.index.n_unique() * self.dim {
-            return Err(EmbeddingError::NoGradient);
-        }
-        let (tables, index) = (&mut self.tables, &pending.index);
+        let n_values = self.summed_gradients()?.len();
+        let gradients = &self.gradients[..n_values];
+        self.stage = Stage::Forward;
         self.optimizer
-            .step(tables, index, &pending.gradients, lr, scale);
-        Ok(())
+            .step(&mut self.tables, &self.index, gradients, lr, scale)
     }
 
     fn settle(&mut self) {
@@ -143,14 +155,7 @@ impl EmbeddingLayer for PlainEmbedding {
     }
 
     fn tables(&self) -> Vec<TableView<'_>> {
-        let tables = self.tables.iter().zip(&self.pooling);
-        tables
-            .map(|(table, &pooling)| TableView {
-                values: table.values(),
-                dim: self.dim,
-                pooling,
-            })
-            .collect()
+        views(&self.tables, &self.pooling).collect()
     }
 
     fn state(&self) -> Vec<StateTensor<'_>> {
@@ -163,139 +168,34 @@ impl EmbeddingLayer for PlainEmbedding {
         for (table, name) in self.tables.iter_mut().zip(&self.names) {
             table.restore(&format!("{name}/rows"), saved)?;
         }
+        self.stage = Stage::Forward;
         self.optimizer.restore(&self.names, saved)
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::{Bags, lookup};
+fn views<'a>(tables: &'a [Table], pooling: &'a [Pooling]) -> impl Iterator<Item = TableView<'a>> {
+    let tables = tables.iter().zip(pooling);
+    tables.map(|(table, &pooling)| TableView {
+        values: table.values(),
+        dim: table.dim(),
+        pooling,
+    })
+}
 
-    fn layer(rule: SparseRule) -> PlainEmbedding {
-        let field = |name: &str, n_rows, pooling| FieldSpec {
-            name: name.into(),
-            n_rows,
-            pooling,
-        };
-        let fields = [field("a", 50, Pooling::Sum), field("b", 9, Pooling::Mean)];
-        PlainEmbedding::new(
-            &fields,
-            3,
-            RowInit::Normal { std: 1.0 },
-            Seed::new(1),
-            rule,
-            0.0,
-        )
-        .unwrap()
+/// `Σ g²` in f64, the terms grouped by the number of values alone.
+fn sum_of_squares(values: &[f32]) -> f64 {
+    if values.len() > SQUARES_PER_TASK {
+        let (left, right) = values.split_at(values.len() / 2);
+        let (left, right) = rayon::join(|| sum_of_squares(left), || sum_of_squares(right));
+        return left + right;
     }
-
-    fn batch() -> IdBatch<'static> {
-        let single = Bags {
-            ids: &[4, 49, 4],
-            offsets: None,
-        };
-        let multi = Bags {
-            ids: &[1, 1, 8],
-            offsets: Some(&[0, 2, 2, 3]),
-        };
-        IdBatch {
-            n: 3,
-            fields: vec![single, multi],
+    let mut sums = [0.0; 8];
+    let (eights, rest) = values.as_chunks::<8>();
+    for eight in eights {
+        for (sum, &g) in sums.iter_mut().zip(eight) {
+            *sum += f64::from(g) * f64::from(g);
         }
     }
-
-    fn train_step(layer: &mut PlainEmbedding) {
-        let embeddings = layer.forward(&batch(), &Device::Cpu).unwrap();
-        let loss = embeddings.sqr().unwrap().sum_all().unwrap();
-        let mut grads = loss.backward().unwrap();
-        layer.take_gradients(&mut grads).unwrap();
-        layer.step(0.1, 1.0).unwrap();
-    }
-
-    #[test]
-    fn forward_equals_lookup_bit_for_bit() {
-        let mut layer = layer(SparseRule::Sgd);
-        let mut looked_up = vec![0.0; 3 * 2 * 3];
-        lookup(&layer.tables(), &batch(), 3, &mut looked_up).unwrap();
-        let graph = layer.forward(&batch(), &Device::Cpu).unwrap();
-        assert_eq!(
-            graph.flatten_all().unwrap().to_vec1::<f32>().unwrap(),
-            looked_up
-        );
-        assert_eq!(looked_up[9..12], [0.0; 3], "an empty bag gives zeros");
-    }
-
-    #[test]
-    fn sgd_step_sums_duplicates() {
-        let mut layer = layer(SparseRule::Sgd);
-        let before: Vec<f32> = layer.tables[0].row(4).to_vec();
-        train_step(&mut layer);
-        // Row 4 stands in two samples, each with gradient 2w: w − 0.1·4w.
-        for (after, before) in layer.tables[0].row(4).iter().zip(before) {
-            assert!((after - 0.6 * before).abs() < 1e-6);
-        }
-    }
-
-    #[test]
-    fn bits_do_not_depend_on_threads() {
-        let run = |threads| {
-            let pool = rayon::ThreadPoolBuilder::new()
-                .num_threads(threads)
-                .build()
-                .unwrap();
-            pool.install(|| {
-                let mut layer = layer(SparseRule::ROW_WISE_ADAGRAD);
-                (0..3).for_each(|_| train_step(&mut layer));
-                layer
-                    .tables
-                    .iter()
-                    .flat_map(|t| t.values().to_vec())
-                    .collect::<Vec<_>>()
-            })
-        };
-        assert_eq!(run(1), run(3));
-    }
-
-    #[test]
-    fn restore_brings_rows_and_optimizer_back() {
-        let mut whole = layer(SparseRule::LAZY_ADAM);
-        train_step(&mut whole);
-        let mut resumed = layer(SparseRule::LAZY_ADAM);
-        resumed.restore(&whole.state()).unwrap();
-        for layer in [&mut whole, &mut resumed] {
-            train_step(layer);
-        }
-        assert_eq!(whole.state(), resumed.state());
-    }
-
-    #[test]
-    fn misuse_is_an_error() {
-        let mut layer = layer(SparseRule::Sgd);
-        assert!(matches!(
-            layer.step(0.1, 1.0),
-            Err(EmbeddingError::NoForward)
-        ));
-        layer.forward(&batch(), &Device::Cpu).unwrap();
-        assert!(matches!(
-            layer.step(0.1, 1.0),
-            Err(EmbeddingError::NoGradient)
-        ));
-        let ids = [
-            Bags {
-                ids: &[50],
-                offsets: None,
-            },
-            Bags {
-                ids: &[0],
-                offsets: None,
-            },
-        ];
-        let bad = IdBatch {
-            n: 1,
-            fields: ids.to_vec(),
-        };
-        let error = layer.forward(&bad, &Device::Cpu).unwrap_err();
-        assert!(error.to_string().contains("id 50 at position 0"), "{error}");
-    }
+    let rest: f64 = rest.iter().map(|&g| f64::from(g).powi(2)).sum();
+    sums.iter().sum::<f64>() + rest
 }

@@ -10,12 +10,20 @@
 //!   multiplied by all of them at once, with the learning rates of those steps. Reading rows out
 //!   (scoring, export) needs [`SparseOptimizer::settle`] first, which does the same for all rows.
 
+mod decay;
+mod powers;
 mod rules;
+mod slots;
+mod step;
+mod view;
 
-use rayon::prelude::*;
-
+use crate::error::check_length;
 use crate::{BatchIndex, EmbeddingError, StateTensor, Table};
-use rules::{Now, Slots};
+use decay::{from_halves, to_halves};
+use powers::Powers;
+use rules::{Adagrad, Adam, RowWiseAdagrad, Sgd};
+use slots::Slots;
+use step::Step;
 
 /// The update rule; `g` is the gradient of one row, `t` the number of the step from 1.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -66,6 +74,10 @@ pub struct SparseOptimizer {
     /// One row: the step, and the bits of `Σ ln(1 − lr·λ)` over all steps.
     clock: Table<u32>,
     slots: Vec<Slots>,
+    /// `(n_rows, dim)` of the tables.
+    shapes: Vec<(usize, usize)>,
+    /// Of Adam's β₁ and β₂; of 0 for the other rules.
+    powers: [Powers; 2],
 }
 
 impl SparseOptimizer {
@@ -87,21 +99,32 @@ impl SparseOptimizer {
                 found: weight_decay.to_string(),
             });
         }
+        let shapes: Vec<_> = shapes.collect();
         let slots = shapes
-            .map(|(n_rows, dim)| Slots::new(rule, weight_decay > 0.0, n_rows, dim))
+            .iter()
+            .map(|&(n_rows, dim)| Slots::new(rule, weight_decay > 0.0, n_rows, dim))
             .collect::<Result<_, _>>()?;
+        let betas = match rule {
+            SparseRule::LazyAdam { beta1, beta2, .. } => [beta1, beta2],
+            _ => [0.0; 2],
+        };
         Ok(Self {
             rule,
             weight_decay,
             clock: Table::zeros(1, 3)?,
             slots,
+            shapes,
+            powers: betas.map(Powers::of),
         })
     }
 
     /// Updates the rows of `index` with `gradients` `[U, dim]` times `scale`.
     ///
-    /// Fields go to different threads; every row is updated by one of them, so the bits do not depend on
-    /// their number.
+    /// Every row is updated by one task, so the bits do not depend on the number of threads.
+    ///
+    /// # Errors
+    /// When the tables do not have the rows of the index, or the gradients another length; nothing is
+    /// changed then.
     pub fn step(
         &mut self,
         tables: &mut [Table],
@@ -109,30 +132,35 @@ impl SparseOptimizer {
         gradients: &[f32],
         lr: f32,
         scale: f32,
-    ) {
-        let now = self.tick(lr, scale);
-        self.slots
-            .par_iter_mut()
-            .zip(tables)
-            .enumerate()
-            .for_each(|(f, (slots, table))| {
-                let dim = table.dim();
-                let span = index.span(f);
-                let gradients = &gradients[span.start * dim..span.end * dim];
-                for (&row, gradient) in index.rows(f).iter().zip(gradients.chunks_exact(dim)) {
-                    slots.update(&now, table, row, gradient);
-                }
-            });
+    ) -> Result<(), EmbeddingError> {
+        let dim = self.check(tables, index, gradients)?;
+        let (number, decay_log) = self.tick(lr);
+        let step = Step {
+            index,
+            gradients,
+            dim,
+            decay_log,
+        };
+        let (sgd, slots) = (Sgd { lr, scale }, &mut self.slots[..]);
+        match self.rule {
+            SparseRule::Sgd => step.run(sgd, tables, slots),
+            SparseRule::Adagrad { eps } => step.run(Adagrad { sgd, eps }, tables, slots),
+            SparseRule::RowWiseAdagrad { eps } => {
+                step.run(RowWiseAdagrad { sgd, eps }, tables, slots);
+            }
+            SparseRule::LazyAdam { beta1, beta2, eps } => {
+                let adam = Adam::new(sgd, [beta1, beta2], eps, number, &self.powers);
+                step.run(adam, tables, slots);
+            }
+        }
+        Ok(())
     }
 
     /// Applies the weight decay that untouched rows still owe.
     pub fn settle(&mut self, tables: &mut [Table]) {
-        if self.weight_decay > 0.0 {
-            let decay_log = self.decay_log();
-            self.slots
-                .par_iter_mut()
-                .zip(tables)
-                .for_each(|(slots, table)| slots.settle(table, decay_log));
+        let decay_log = self.decay_log();
+        for (slots, table) in self.slots.iter_mut().zip(tables) {
+            slots.settle(table, decay_log);
         }
     }
 
@@ -164,242 +192,38 @@ impl SparseOptimizer {
             .try_for_each(|(slots, name)| slots.restore(name, saved))
     }
 
-    fn decay_log(&self) -> f64 {
-        rules::from_halves(&self.clock.values()[1..])
+    /// Whether a step can be taken; returns the dim of the tables.
+    fn check(
+        &self,
+        tables: &[Table],
+        index: &BatchIndex,
+        gradients: &[f32],
+    ) -> Result<usize, EmbeddingError> {
+        let shapes = tables.iter().map(|table| (table.n_rows(), table.dim()));
+        let dim = self.shapes.first().map_or(0, |&(_, dim)| dim);
+        if !shapes.eq(self.shapes.iter().map(|&(n_rows, _)| (n_rows, dim))) {
+            return Err(EmbeddingError::Setting {
+                what: "tables of a step".into(),
+                expected: "those the optimiser was made for, all of one dim",
+                found: format!("{} tables", tables.len()),
+            });
+        }
+        index.check_rows(tables.iter().map(Table::n_rows))?;
+        let expected = index.n_unique() * dim;
+        check_length("gradients of unique rows", expected, gradients.len())?;
+        Ok(dim)
     }
 
-    /// Advances the clock by one step.
-    fn tick(&mut self, lr: f32, scale: f32) -> Now {
-        let before = self.decay_log();
-        let after = before + (-f64::from(lr) * f64::from(self.weight_decay)).ln_1p();
+    fn decay_log(&self) -> f64 {
+        from_halves(&self.clock.values()[1..])
+    }
+
+    /// Advances the clock by one step; returns its number and the decay of all steps so far.
+    fn tick(&mut self, lr: f32) -> (u32, f64) {
+        let after = self.decay_log() + (-f64::from(lr) * f64::from(self.weight_decay)).ln_1p();
         let clock = self.clock.values_mut();
         clock[0] += 1;
-        clock[1..].copy_from_slice(&rules::to_halves(after));
-        Now {
-            rule: self.rule,
-            step: clock[0],
-            lr,
-            scale,
-            decay_log: after,
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::{Bags, IdBatch, Pooling};
-
-    const RULES: [SparseRule; 4] = [
-        SparseRule::Sgd,
-        SparseRule::ADAGRAD,
-        SparseRule::ROW_WISE_ADAGRAD,
-        SparseRule::LAZY_ADAM,
-    ];
-
-    /// One table of 4 rows, one field; each step touches the given rows with gradient `sin(row + step)`.
-    struct Bench {
-        tables: Vec<Table>,
-        optimizer: SparseOptimizer,
-        step: usize,
-    }
-
-    impl Bench {
-        fn new(rule: SparseRule, weight_decay: f32) -> Self {
-            let mut table = Table::zeros(4, 2).unwrap();
-            table
-                .values_mut()
-                .copy_from_slice(&[1.0, -1.0, 0.5, 0.25, 2.0, -2.0, 0.1, 0.2]);
-            let optimizer =
-                SparseOptimizer::new(rule, weight_decay, std::iter::once((4, 2))).unwrap();
-            Self {
-                tables: vec![table],
-                optimizer,
-                step: 0,
-            }
-        }
-
-        fn touch(&mut self, ids: &[u32], lr: f32) {
-            let batch = IdBatch {
-                n: ids.len(),
-                fields: vec![Bags { ids, offsets: None }],
-            };
-            let index = BatchIndex::new(&batch, &[Pooling::Sum]).unwrap();
-            let gradients: Vec<f32> = index
-                .rows(0)
-                .iter()
-                .flat_map(|&row| [0, 1].map(|j| gradient(row, self.step, j)))
-                .collect();
-            self.optimizer
-                .step(&mut self.tables, &index, &gradients, lr, 1.0);
-            self.step += 1;
-        }
-
-        fn values(&mut self) -> Vec<f32> {
-            self.optimizer.settle(&mut self.tables);
-            self.tables[0].values().to_vec()
-        }
-    }
-
-    fn gradient(row: u32, step: usize, j: usize) -> f32 {
-        (row as f32 + 0.3 * step as f32 + j as f32).sin()
-    }
-
-    #[test]
-    fn untouched_rows_stay_without_weight_decay() {
-        for rule in RULES {
-            let mut bench = Bench::new(rule, 0.0);
-            let start = bench.values();
-            bench.touch(&[1, 3], 0.1);
-            let end = bench.values();
-            assert_eq!((&start[0..2], &start[4..6]), (&end[0..2], &end[4..6]));
-            assert!(start[2] != end[2] && start[6] != end[6]);
-        }
-    }
-
-    #[test]
-    fn formulas_in_f64_for_a_row_touched_on_every_step() {
-        for rule in RULES {
-            let mut bench = Bench::new(rule, 0.0);
-            (0..5).for_each(|_| bench.touch(&[2], 0.05));
-            let found = bench.values();
-            let expected = reference(rule, [2.0, -2.0], 2, &[0, 1, 2, 3, 4], 5);
-            for j in 0..2 {
-                assert!(
-                    (f64::from(found[4 + j]) - expected[j]).abs() < 1e-5,
-                    "{rule:?}"
-                );
-            }
-        }
-    }
-
-    #[test]
-    fn adam_catches_its_moments_up() {
-        let mut bench = Bench::new(SparseRule::LAZY_ADAM, 0.0);
-        for ids in [&[0u32][..], &[1], &[1], &[0], &[1], &[0]] {
-            bench.touch(ids, 0.05);
-        }
-        let expected = reference(SparseRule::LAZY_ADAM, [1.0, -1.0], 0, &[0, 3, 5], 6);
-        let found = bench.values();
-        assert!(
-            (f64::from(found[0]) - expected[0]).abs() < 1e-5,
-            "{} {}",
-            found[0],
-            expected[0]
-        );
-    }
-
-    /// The rule in f64 over `n_steps`, the row being touched on the steps in `touched` only.
-    fn reference(
-        rule: SparseRule,
-        mut w: [f64; 2],
-        row: u32,
-        touched: &[usize],
-        n_steps: usize,
-    ) -> [f64; 2] {
-        let (mut a, mut m, mut v) = ([0f64; 2], [0f64; 2], [0f64; 2]);
-        let lr = 0.05;
-        for step in 0..n_steps {
-            let on = touched.contains(&step);
-            let g = [0, 1].map(|j| {
-                if on {
-                    f64::from(gradient(row, step, j))
-                } else {
-                    0.0
-                }
-            });
-            let mean = (g[0] * g[0] + g[1] * g[1]) / 2.0;
-            let t = step as i32 + 1;
-            for j in 0..2 {
-                m[j] = 0.9 * m[j] + 0.1 * g[j];
-                v[j] = 0.999 * v[j] + 0.001 * g[j] * g[j];
-                let moved = match rule {
-                    SparseRule::Sgd => g[j],
-                    SparseRule::Adagrad { .. } => {
-                        a[j] += g[j] * g[j];
-                        g[j] / (a[j].sqrt() + 1e-10)
-                    }
-                    SparseRule::RowWiseAdagrad { .. } => {
-                        a[j] += mean;
-                        g[j] / (a[j].sqrt() + 1e-10)
-                    }
-                    SparseRule::LazyAdam { .. } => {
-                        let (m, v) = (
-                            m[j] / (1.0 - 0.9f64.powi(t)),
-                            v[j] / (1.0 - 0.999f64.powi(t)),
-                        );
-                        m / (v.sqrt() + 1e-8)
-                    }
-                };
-                w[j] -= if on { lr * moved } else { 0.0 };
-            }
-        }
-        w
-    }
-
-    #[test]
-    fn lazy_weight_decay_equals_decay_on_every_step() {
-        let rates = [0.1f32, 0.2, 0.05, 0.3];
-        let mut bench = Bench::new(SparseRule::Sgd, 0.5);
-        for (i, &lr) in rates.iter().enumerate() {
-            bench.touch(if i == 2 { &[0] } else { &[1] }, lr);
-        }
-        let decay: f64 = rates.iter().map(|&lr| 1.0 - 0.5 * f64::from(lr)).product();
-        let values = bench.values();
-        assert!(
-            (f64::from(values[4]) - 2.0 * decay).abs() < 1e-6,
-            "never touched"
-        );
-        let mut w = 1.0;
-        for (i, &lr) in rates.iter().enumerate() {
-            w *= 1.0 - 0.5 * f64::from(lr);
-            w -= if i == 2 {
-                f64::from(lr * gradient(0, 2, 0))
-            } else {
-                0.0
-            };
-        }
-        assert!((f64::from(values[0]) - w).abs() < 1e-6, "touched once");
-        assert_eq!(values, bench.values(), "settling twice owes nothing");
-    }
-
-    #[test]
-    fn a_restored_optimizer_goes_on_bit_for_bit() {
-        let names = ["C1".to_owned()];
-        for rule in RULES {
-            let mut whole = Bench::new(rule, 0.01);
-            whole.touch(&[0, 2], 0.1);
-            whole.touch(&[2, 3], 0.1);
-            let mut resumed = Bench::new(rule, 0.01);
-            resumed.tables[0]
-                .values_mut()
-                .copy_from_slice(whole.tables[0].values());
-            resumed.step = 2;
-            resumed
-                .optimizer
-                .restore(&names, &whole.optimizer.state(&names))
-                .unwrap();
-            for bench in [&mut whole, &mut resumed] {
-                bench.touch(&[0, 3], 0.2);
-            }
-            assert_eq!(whole.values(), resumed.values(), "{rule:?}");
-        }
-    }
-
-    #[test]
-    fn a_state_of_another_shape_is_refused() {
-        let mut bench = Bench::new(SparseRule::ADAGRAD, 0.0);
-        let other =
-            SparseOptimizer::new(SparseRule::ADAGRAD, 0.0, std::iter::once((3, 2))).unwrap();
-        let names = ["C1".to_owned()];
-        let error = bench
-            .optimizer
-            .restore(&names, &other.state(&names))
-            .unwrap_err()
-            .to_string();
-        assert!(
-            error.contains("C1/sum") && error.contains("(3, 2)"),
-            "{error}"
-        );
+        clock[1..].copy_from_slice(&to_halves(after));
+        (clock[0], after)
     }
 }

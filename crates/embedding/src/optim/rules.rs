@@ -1,194 +1,198 @@
 //! The update of one row.
 
-use crate::{EmbeddingError, SparseRule, StateTensor, Table};
+use super::powers::Powers;
 
-/// What all rows of one step share.
-#[derive(Clone, Copy, Debug)]
-pub struct Now {
-    pub rule: SparseRule,
-    /// Number of the step, from 1.
-    pub step: u32,
+/// Values of a row handled together.
+const LANES: usize = 8;
+
+/// An update rule with the constants of one step.
+///
+/// A step is compiled once for each rule, so that nothing is decided row by row.
+pub trait Rule: Copy + Send + Sync {
+    /// Words of state of a row.
+    const N_WORDS: usize = 0;
+
+    /// Floats of state of a row of `dim` values.
+    fn n_floats(dim: usize) -> usize;
+
+    /// One step of row `w` with its gradient, not yet scaled, and its state.
+    fn update(&self, w: &mut [f32], gradient: &[f32], floats: &mut [f32], words: &mut [u32]);
+}
+
+/// `w ← w − lr·g`.
+#[derive(Clone, Copy)]
+pub struct Sgd {
     pub lr: f32,
     pub scale: f32,
-    /// `Σ ln(1 − lr·λ)` up to and including this step.
-    pub decay_log: f64,
 }
 
-/// The state of one table; a slot exists only when the rule needs it.
-#[derive(Debug)]
-pub struct Slots {
-    /// Adagrad: squared gradients, `[n_rows, dim]`; row-wise `[n_rows, 1]`.
-    sum: Option<Table>,
-    /// Adam: moments, first and second next to each other, `[n_rows, 2·dim]`.
-    moments: Option<Table>,
-    /// Adam: the step a row was last touched at, `[n_rows, 1]`.
-    last: Option<Table<u32>>,
-    /// Weight decay: `Σ ln(1 − lr·λ)` a row has had, an f64 in two halves, `[n_rows, 2]`.
-    decayed: Option<Table<u32>>,
-}
-
-impl Slots {
-    pub fn new(
-        rule: SparseRule,
-        decays: bool,
-        n_rows: usize,
-        dim: usize,
-    ) -> Result<Self, EmbeddingError> {
-        let mut slots = Self {
-            sum: None,
-            moments: None,
-            last: None,
-            decayed: None,
-        };
-        match rule {
-            SparseRule::Sgd => {}
-            SparseRule::Adagrad { .. } => slots.sum = Some(Table::zeros(n_rows, dim)?),
-            SparseRule::RowWiseAdagrad { .. } => slots.sum = Some(Table::zeros(n_rows, 1)?),
-            SparseRule::LazyAdam { .. } => {
-                slots.moments = Some(Table::zeros(n_rows, 2 * dim)?);
-                slots.last = Some(Table::zeros(n_rows, 1)?);
-            }
-        }
-        if decays {
-            slots.decayed = Some(Table::zeros(n_rows, 2)?);
-        }
-        Ok(slots)
+impl Rule for Sgd {
+    fn n_floats(_dim: usize) -> usize {
+        0
     }
 
-    /// One step of one row.
-    pub fn update(&mut self, now: &Now, table: &mut Table, row: u32, gradient: &[f32]) {
-        if let Some(decayed) = &mut self.decayed {
-            decay(decayed.row_mut(row), table.row_mut(row), now.decay_log);
-        }
-        let w = table.row_mut(row);
-        let (lr, scale) = (now.lr, now.scale);
-        match (now.rule, &mut self.sum, &mut self.moments, &mut self.last) {
-            (SparseRule::Adagrad { eps }, Some(sum), ..) => {
-                adagrad(w, gradient, sum.row_mut(row), lr, scale, eps);
-            }
-            (SparseRule::RowWiseAdagrad { eps }, Some(sum), ..) => {
-                row_wise_adagrad(w, gradient, &mut sum.row_mut(row)[0], lr, scale, eps);
-            }
-            (SparseRule::LazyAdam { beta1, beta2, eps }, _, Some(moments), Some(last)) => {
-                let last = &mut last.row_mut(row)[0];
-                let idle = now.step - *last - 1;
-                *last = now.step;
-                let adam = Adam::new(beta1, beta2, eps, now, idle);
-                adam.update(w, gradient, moments.row_mut(row), scale);
-            }
-            _ => sgd(w, gradient, lr, scale),
-        }
-    }
-
-    /// Applies to every row the weight decay it still owes.
-    pub fn settle(&mut self, table: &mut Table, decay_log: f64) {
-        if let Some(decayed) = &mut self.decayed {
-            for row in 0..table.n_rows() as u32 {
-                decay(decayed.row_mut(row), table.row_mut(row), decay_log);
-            }
-        }
-    }
-
-    pub fn state<'a>(&'a self, table: &str) -> Vec<StateTensor<'a>> {
-        let name = |slot: &str| format!("{table}/{slot}");
-        let sum = self.sum.iter().map(|t| t.state(name("sum")));
-        let moments = self.moments.iter().map(|t| t.state(name("moments")));
-        let last = self.last.iter().map(|t| t.state(name("last")));
-        let decayed = self.decayed.iter().map(|t| t.state(name("decayed")));
-        sum.chain(moments).chain(last).chain(decayed).collect()
-    }
-
-    pub fn restore(
-        &mut self,
-        table: &str,
-        saved: &[StateTensor<'_>],
-    ) -> Result<(), EmbeddingError> {
-        let name = |slot: &str| format!("{table}/{slot}");
-        for (slot, target) in [("sum", &mut self.sum), ("moments", &mut self.moments)] {
-            target
-                .iter_mut()
-                .try_for_each(|t| t.restore(&name(slot), saved))?;
-        }
-        for (slot, target) in [("last", &mut self.last), ("decayed", &mut self.decayed)] {
-            target
-                .iter_mut()
-                .try_for_each(|t| t.restore(&name(slot), saved))?;
-        }
-        Ok(())
+    #[inline(always)]
+    fn update(&self, w: &mut [f32], gradient: &[f32], _: &mut [f32], _: &mut [u32]) {
+        map_row(w, gradient, [], |w, g, []| {
+            (w - self.lr * (self.scale * g), [])
+        });
     }
 }
 
-/// An f64 as two 32-bit halves, low first.
-pub fn to_halves(x: f64) -> [u32; 2] {
-    [x.to_bits() as u32, (x.to_bits() >> 32) as u32]
+/// `a ← a + g²`, `w ← w − lr·g / (√a + eps)`.
+#[derive(Clone, Copy)]
+pub struct Adagrad {
+    pub sgd: Sgd,
+    pub eps: f32,
 }
 
-/// The f64 whose halves these are.
-pub fn from_halves(halves: &[u32]) -> f64 {
-    f64::from_bits(u64::from(halves[0]) | u64::from(halves[1]) << 32)
-}
+impl Rule for Adagrad {
+    fn n_floats(dim: usize) -> usize {
+        dim
+    }
 
-/// Brings a row from the decay it has had to `target`.
-fn decay(had: &mut [u32], w: &mut [f32], target: f64) {
-    let factor = (target - from_halves(had)).exp() as f32;
-    had.copy_from_slice(&to_halves(target));
-    w.iter_mut().for_each(|w| *w *= factor);
-}
-
-fn sgd(w: &mut [f32], gradient: &[f32], lr: f32, scale: f32) {
-    for (w, g) in w.iter_mut().zip(gradient) {
-        *w -= lr * (scale * g);
+    #[inline(always)]
+    fn update(&self, w: &mut [f32], gradient: &[f32], sum: &mut [f32], _: &mut [u32]) {
+        map_row(w, gradient, [sum], |w, g, [a]| {
+            let g = self.sgd.scale * g;
+            let a = a + g * g;
+            (w - self.sgd.lr * g / (a.sqrt() + self.eps), [a])
+        });
     }
 }
 
-fn adagrad(w: &mut [f32], gradient: &[f32], sum: &mut [f32], lr: f32, scale: f32, eps: f32) {
-    for ((w, g), a) in w.iter_mut().zip(gradient).zip(sum) {
-        let g = scale * g;
-        *a += g * g;
-        *w -= lr * g / (a.sqrt() + eps);
+/// `a ← a + mean(g²)`, `w ← w − lr·g / (√a + eps)`.
+#[derive(Clone, Copy)]
+pub struct RowWiseAdagrad {
+    pub sgd: Sgd,
+    pub eps: f32,
+}
+
+impl Rule for RowWiseAdagrad {
+    fn n_floats(_dim: usize) -> usize {
+        1
+    }
+
+    #[inline(always)]
+    fn update(&self, w: &mut [f32], gradient: &[f32], sum: &mut [f32], words: &mut [u32]) {
+        let Sgd { lr, scale } = self.sgd;
+        sum[0] += sum_of_squares(gradient, scale) / gradient.len() as f32;
+        let lr = lr / (sum[0].sqrt() + self.eps);
+        let sgd = Sgd { lr, scale };
+        sgd.update(w, gradient, &mut [], words);
     }
 }
 
-fn row_wise_adagrad(w: &mut [f32], gradient: &[f32], sum: &mut f32, lr: f32, scale: f32, eps: f32) {
-    let squares: f32 = gradient.iter().map(|g| (scale * g) * (scale * g)).sum();
-    *sum += squares / gradient.len() as f32;
-    sgd(w, gradient, lr / (sum.sqrt() + eps), scale);
+/// `Σ (scale·g)²` in four sums, which the compiler keeps in one register.
+#[inline(always)]
+fn sum_of_squares(gradient: &[f32], scale: f32) -> f32 {
+    let mut sums = [0.0; 4];
+    let (fours, rest) = gradient.as_chunks::<4>();
+    for four in fours {
+        for (sum, g) in sums.iter_mut().zip(four) {
+            *sum += (scale * g) * (scale * g);
+        }
+    }
+    let rest: f32 = rest.iter().map(|g| (scale * g) * (scale * g)).sum();
+    (sums[0] + sums[2]) + (sums[1] + sums[3]) + rest
 }
 
-/// Adam's constants for one row on one step.
-struct Adam {
+/// Adam with the moments of `floats` and the last step of `words`.
+#[derive(Clone, Copy)]
+pub struct Adam<'a> {
     beta1: f32,
     beta2: f32,
     eps: f32,
-    /// What the moments lose for the steps sat out.
-    idle1: f32,
-    idle2: f32,
+    scale: f32,
+    /// Number of the step, from 1.
+    step: u32,
     /// `lr / (1 − β₁ᵗ)` and `1 / (1 − β₂ᵗ)`.
     rate: f32,
     correction2: f32,
+    /// Of β₁ and β₂.
+    powers: &'a [Powers; 2],
 }
 
-impl Adam {
-    fn new(beta1: f32, beta2: f32, eps: f32, now: &Now, idle: u32) -> Self {
-        let power = |beta: f32, n: u32| f64::from(beta).powf(f64::from(n));
+impl<'a> Adam<'a> {
+    /// Step number `step`, from 1; `sgd` gives learning rate and scale, `powers` those of the betas.
+    pub fn new(sgd: Sgd, betas: [f32; 2], eps: f32, step: u32, powers: &'a [Powers; 2]) -> Self {
+        let [correction1, correction2] = betas.map(|beta| 1.0 - f64::from(beta).powf(step.into()));
         Self {
-            beta1,
-            beta2,
+            beta1: betas[0],
+            beta2: betas[1],
             eps,
-            idle1: power(beta1, idle) as f32,
-            idle2: power(beta2, idle) as f32,
-            rate: (f64::from(now.lr) / (1.0 - power(beta1, now.step))) as f32,
-            correction2: (1.0 / (1.0 - power(beta2, now.step))) as f32,
+            scale: sgd.scale,
+            step,
+            rate: (f64::from(sgd.lr) / correction1) as f32,
+            correction2: (1.0 / correction2) as f32,
+            powers,
         }
     }
+}
 
-    fn update(&self, w: &mut [f32], gradient: &[f32], moments: &mut [f32], scale: f32) {
+impl Rule for Adam<'_> {
+    const N_WORDS: usize = 1;
+
+    fn n_floats(dim: usize) -> usize {
+        2 * dim
+    }
+
+    #[inline(always)]
+    fn update(&self, w: &mut [f32], gradient: &[f32], moments: &mut [f32], last: &mut [u32]) {
+        // What the moments lose for the steps sat out.
+        let idle = self.step.saturating_sub(last[0]).saturating_sub(1);
+        let idle1 = self.powers[0].get(idle) as f32;
+        let idle2 = self.powers[1].get(idle) as f32;
+        last[0] = self.step;
         let (m, v) = moments.split_at_mut(gradient.len());
-        for (((w, g), m), v) in w.iter_mut().zip(gradient).zip(m).zip(v) {
-            let g = scale * g;
-            *m = self.beta1 * (*m * self.idle1) + (1.0 - self.beta1) * g;
-            *v = self.beta2 * (*v * self.idle2) + (1.0 - self.beta2) * g * g;
-            *w -= self.rate * *m / ((*v * self.correction2).sqrt() + self.eps);
-        }
+        map_row(w, gradient, [m, v], |w, g, [m, v]| {
+            let g = self.scale * g;
+            let m = self.beta1 * (m * idle1) + (1.0 - self.beta1) * g;
+            let v = self.beta2 * (v * idle2) + (1.0 - self.beta2) * g * g;
+            let root = (v * self.correction2).sqrt();
+            (w - self.rate * m / (root + self.eps), [m, v])
+        });
+    }
+}
+
+/// Replaces each value of `w` and of the `S` rows of state by what `new` makes of them and the gradient.
+///
+/// Some values at a time go through local arrays: the compiler cannot know that the rows do not overlap
+/// and would take them one by one.
+#[inline(always)]
+fn map_row<const S: usize>(
+    w: &mut [f32],
+    gradient: &[f32],
+    mut state: [&mut [f32]; S],
+    new: impl Fn(f32, f32, [f32; S]) -> (f32, [f32; S]),
+) {
+    let whole = w.len() - w.len() % LANES;
+    for at in (0..whole).step_by(LANES) {
+        map_values::<LANES, S>(at, w, gradient, &mut state, &new);
+    }
+    for at in whole..w.len() {
+        map_values::<1, S>(at, w, gradient, &mut state, &new);
+    }
+}
+
+#[inline(always)]
+fn map_values<const N: usize, const S: usize>(
+    at: usize,
+    w: &mut [f32],
+    gradient: &[f32],
+    state: &mut [&mut [f32]; S],
+    new: &impl Fn(f32, f32, [f32; S]) -> (f32, [f32; S]),
+) {
+    let (w, gradient) = (&mut w[at..at + N], &gradient[at..at + N]);
+    let (mut new_w, mut new_state) = ([0.0; N], [[0.0; N]; S]);
+    for i in 0..N {
+        let old = std::array::from_fn(|s| state[s][at + i]);
+        let (value, values) = new(w[i], gradient[i], old);
+        new_w[i] = value;
+        (0..S).for_each(|s| new_state[s][i] = values[s]);
+    }
+    w.copy_from_slice(&new_w);
+    for (state, new) in state.iter_mut().zip(new_state) {
+        state[at..at + N].copy_from_slice(&new);
     }
 }

@@ -1,0 +1,6 @@
+//! A run that is stopped and resumed ends with the bits of one that never was.
+#![expect(clippy::unwrap_used, reason = "a test may stop at an error")]
+
+mod errors;
+mod stops;
+mod world;

@@ -6,11 +6,13 @@
 //!
 //! This crate knows no tensor library, no model and no training.
 
+mod container;
 mod error;
 mod manifest;
 mod reader;
 mod writer;
 
+pub use container::write_tensors;
 pub use error::ArtefactError;
 pub use manifest::{Encoding, FieldEntry, Manifest, Pooling, Values};
 pub use reader::{Artefact, Part};

@@ -1,11 +1,12 @@
 //! Writing an artefact.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use safetensors::tensor::{Dtype, TensorView};
 use slimbed_files::write_atomically;
 
+use crate::container::write_tensors;
 use crate::manifest::{FORMAT_VERSION, KEY, checksum};
 use crate::{ArtefactError, Encoding, FieldEntry, Manifest, Pooling, Values};
 
@@ -71,13 +72,11 @@ pub fn write(
         training,
         checksums,
     };
-    let metadata = HashMap::from([(KEY.to_owned(), manifest.to_json())]);
-    write_atomically(path, |_, temporary| {
-        safetensors::serialize_to_file(views, Some(metadata), temporary).map_err(|source| {
-            ArtefactError::Container {
-                path: path.to_owned(),
-                source,
-            }
+    write_atomically(path, |file, _| {
+        let written = write_tensors(file, &views, (KEY, manifest.to_json()));
+        written.map_err(|source| ArtefactError::Container {
+            path: path.to_owned(),
+            source,
         })
     })?;
     Ok(manifest)

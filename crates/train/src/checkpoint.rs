@@ -7,7 +7,7 @@
 //!
 //! Files are written beside, synced and renamed, so the newest complete one is always there.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::path::Path;
 
@@ -16,6 +16,7 @@ use safetensors::SafeTensors;
 use safetensors::tensor::{Dtype, TensorView};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use slimbed_compact::write_tensors;
 use slimbed_embedding::{StateTensor, StateValues};
 use slimbed_files::{IoContext, write_atomically};
 use slimbed_fused::{NamedTensor, OptimizerState};
@@ -147,10 +148,9 @@ pub fn save(path: &Path, learner: &Learner, mut header: Header) -> Result<(), Tr
         views.insert(format!("{EMBEDDING}{}", tensor.name), view);
     }
     header.checksum = checksum(path, &header, &views)?;
-    let metadata = HashMap::from([(KEY.to_owned(), to_json(path, &header)?)]);
-    write_atomically(path, |_, temporary| {
-        safetensors::serialize_to_file(views, Some(metadata), temporary)
-            .map_err(|e| damaged(path, e))
+    let json = to_json(path, &header)?;
+    write_atomically(path, |file, _| {
+        write_tensors(file, &views, (KEY, json)).map_err(|e| damaged(path, e))
     })
 }
 

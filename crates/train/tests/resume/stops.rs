@@ -106,8 +106,8 @@ fn stopped_at_every_event_and_resumed_the_bits_are_the_same() {
             assert!(same, "stopped after {n_calls} events: {name} differs");
         }
         if done {
-            // 14 lines, 6 validations, 6 checkpoints with them and 18 without.
-            assert_eq!(n_calls, 14 + 6 + 6 + 18);
+            // 14 lines, 6 validations, 6 checkpoints with them and 8 without.
+            assert_eq!(n_calls, 14 + 6 + 6 + 8);
             break;
         }
     }

@@ -74,7 +74,7 @@ impl World {
     }
 }
 
-/// Two epochs of 21 steps with everything that has a state, and a checkpoint every other step.
+/// Two epochs of 21 steps with everything that has a state, and a checkpoint every fifth step.
 pub fn config() -> Config {
     let mut config = Config::default();
     config.model.dim = 4;
@@ -92,7 +92,7 @@ pub fn config() -> Config {
     train.embedding_weight_decay = 0.1;
     train.clip_norm = 1.0;
     train.validate_every = 8;
-    train.checkpoint_every = 2;
+    train.checkpoint_every = 5;
     train.log_every = 3;
     config
 }

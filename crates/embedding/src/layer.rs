@@ -1,6 +1,6 @@
 //! The contract between embeddings and the training loop.
 
-use crate::{EmbeddingError, IdBatch, StateTensor, TableView};
+use crate::{EmbeddingError, IdBatch, SavedState, StateTensor, TableView};
 
 /// Embeddings of all fields of a model: what a reduction method implements.
 ///
@@ -56,5 +56,5 @@ pub trait EmbeddingLayer: Send {
     ///
     /// # Errors
     /// Names the first tensor that is missing or has another shape.
-    fn restore(&mut self, saved: &[StateTensor<'_>]) -> Result<(), EmbeddingError>;
+    fn restore(&mut self, saved: &dyn SavedState) -> Result<(), EmbeddingError>;
 }

@@ -43,5 +43,5 @@ pub use optim::{SparseOptimizer, SparseRule};
 pub use plain::{FieldSpec, PlainEmbedding};
 pub use pool::expand;
 pub use reduce::reduce;
-pub use state::{StateTensor, StateValues};
+pub use state::{SavedState, StateTensor, StateValues};
 pub use table::Table;

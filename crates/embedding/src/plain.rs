@@ -7,8 +7,8 @@ use crate::error::check_length;
 use crate::lookup::pool_tables;
 use crate::parts::IDS_PER_TASK;
 use crate::{
-    BatchIndex, EmbeddingError, EmbeddingLayer, IdBatch, Pooling, RowInit, SparseOptimizer,
-    SparseRule, StateTensor, Table, TableView, reduce,
+    BatchIndex, EmbeddingError, EmbeddingLayer, IdBatch, Pooling, RowInit, SavedState,
+    SparseOptimizer, SparseRule, StateTensor, Table, TableView, reduce,
 };
 
 /// Values whose squares one task adds.
@@ -164,7 +164,7 @@ impl EmbeddingLayer for PlainEmbedding {
         rows.chain(self.optimizer.state(&self.names)).collect()
     }
 
-    fn restore(&mut self, saved: &[StateTensor<'_>]) -> Result<(), EmbeddingError> {
+    fn restore(&mut self, saved: &dyn SavedState) -> Result<(), EmbeddingError> {
         for (table, name) in self.tables.iter_mut().zip(&self.names) {
             table.restore(&format!("{name}/rows"), saved)?;
         }

@@ -24,6 +24,23 @@ pub struct StateTensor<'a> {
     pub values: StateValues<'a>,
 }
 
+/// Saved tensors, wherever they are kept.
+pub trait SavedState {
+    /// The tensor called `name`.
+    fn find(&self, name: &str) -> Option<&StateTensor<'_>>;
+
+    /// Told when the tensor called `name` has been copied and its memory can go.
+    fn release(&self, name: &str);
+}
+
+impl SavedState for Vec<StateTensor<'_>> {
+    fn find(&self, name: &str) -> Option<&StateTensor<'_>> {
+        self.iter().find(|tensor| tensor.name == name)
+    }
+
+    fn release(&self, _name: &str) {}
+}
+
 /// Element types a [`Table`] of state can have.
 pub trait StateElement: bytemuck::Pod {
     fn wrap(values: &[Self]) -> StateValues<'_>;
@@ -72,10 +89,10 @@ impl<T: StateElement> Table<T> {
     pub(crate) fn restore(
         &mut self,
         name: &str,
-        saved: &[StateTensor<'_>],
+        saved: &dyn SavedState,
     ) -> Result<(), EmbeddingError> {
         let expected = (self.n_rows(), self.dim());
-        let found = saved.iter().find(|tensor| tensor.name == name);
+        let found = saved.find(name);
         let values = found
             .filter(|tensor| (tensor.n_rows, tensor.dim) == expected)
             .and_then(|tensor| T::unwrap(tensor.values))
@@ -88,6 +105,7 @@ impl<T: StateElement> Table<T> {
             });
         };
         self.values_mut().copy_from_slice(values);
+        saved.release(name);
         Ok(())
     }
 }

@@ -9,7 +9,7 @@ use crate::matrix::{Mat, MatMut, Write};
 use crate::mode::{Mode, Precision};
 use crate::network::{DotInteraction, Linear, Network, Piece, Value};
 
-/// Products as narrow as this stay in f32: packing would cost more than they do.
+/// Products as narrow as this stay in f32: packing would cost more than it saves.
 const NARROW: usize = 16;
 
 /// What a chunk reads besides its own buffers.
@@ -51,7 +51,7 @@ impl Multiplier {
     }
 
     pub fn product(&mut self, c: MatMut<'_>, a: Mat<'_>, b: Mat<'_>, write: Write) {
-        let narrow = a.cols.min(b.cols).min(a.rows) < NARROW;
+        let narrow = a.cols.min(b.cols).min(a.rows) <= NARROW;
         match self.precision {
             Precision::Bf16 if !narrow => product_bf16(c, a, b, write, &mut self.scratch),
             _ => product(c, a, b, write),

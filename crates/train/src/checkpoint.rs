@@ -17,7 +17,7 @@ use safetensors::tensor::{Dtype, TensorView};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use slimbed_compact::write_tensors;
-use slimbed_embedding::{StateTensor, StateValues};
+use slimbed_embedding::{SavedState, StateTensor, StateValues};
 use slimbed_files::{IoContext, write_atomically};
 use slimbed_fused::{NamedTensor, OptimizerState};
 use xxhash_rust::xxh3::Xxh3;
@@ -147,7 +147,7 @@ pub fn save(path: &Path, learner: &Learner, mut header: Header) -> Result<(), Tr
         let view = view(path, dtype, &[tensor.n_rows, tensor.dim], bytes)?;
         views.insert(format!("{EMBEDDING}{}", tensor.name), view);
     }
-    header.checksum = checksum(path, &header, &views)?;
+    header.checksum = checksum(path, &header, &views, &|_| {})?;
     let json = to_json(path, &header)?;
     write_atomically(path, |file, _| {
         write_tensors(file, &views, (KEY, json)).map_err(|e| damaged(path, e))
@@ -163,7 +163,7 @@ pub fn load(path: &Path, learner: &mut Learner) -> Result<Header, TrainError> {
     let header = parse_header(path, &map)?;
     let tensors = SafeTensors::deserialize(&map).map_err(|e| damaged(path, e))?;
     let views: BTreeMap<_, _> = tensors.tensors().into_iter().collect();
-    let found = checksum(path, &header, &views)?;
+    let found = checksum(path, &header, &views, &|view| release(&map, view.data()))?;
     if found != header.checksum {
         let expected = &header.checksum;
         return Err(damaged(
@@ -187,8 +187,44 @@ pub fn load(path: &Path, learner: &mut Learner) -> Result<Header, TrainError> {
     };
     learner.dense.import(&dense)?;
     learner.dense.import_optimizer(&saved)?;
+    let (map, views) = (&map, &views);
+    let state = MappedState { state, map, views };
     learner.embedding.restore(&state)?;
     Ok(header)
+}
+
+/// State tensors in a mapped file. Each gives its memory back when it has been copied, so that loading
+/// never holds the tables twice.
+struct MappedState<'a> {
+    state: Vec<StateTensor<'a>>,
+    map: &'a Mmap,
+    views: &'a BTreeMap<String, TensorView<'a>>,
+}
+
+impl SavedState for MappedState<'_> {
+    fn find(&self, name: &str) -> Option<&StateTensor<'_>> {
+        self.state.find(name)
+    }
+
+    fn release(&self, name: &str) {
+        if let Some(view) = self.views.get(&format!("{EMBEDDING}{name}")) {
+            release(self.map, view.data());
+        }
+    }
+}
+
+/// Gives back the memory of `bytes`, a part of `map`; the next access would read the file again.
+fn release(map: &Mmap, bytes: &[u8]) {
+    #[cfg(unix)]
+    {
+        let start = bytes.as_ptr() as usize - map.as_ptr() as usize;
+        let advice = memmap2::UncheckedAdvice::DontNeed;
+        // SAFETY: the map is a read-only view of a file, so dropping its pages loses nothing. It is
+        // advice: a system that refuses it only keeps the pages longer.
+        let _ = unsafe { map.unchecked_advise_range(advice, start, bytes.len()) };
+    }
+    #[cfg(not(unix))]
+    let _ = (map, bytes);
 }
 
 /// Reads what the checkpoint at `path` says, without its tensors.
@@ -230,6 +266,7 @@ fn checksum(
     path: &Path,
     header: &Header,
     views: &BTreeMap<String, TensorView<'_>>,
+    done: &dyn Fn(&TensorView<'_>),
 ) -> Result<String, TrainError> {
     let header = Header {
         checksum: String::new(),
@@ -241,6 +278,7 @@ fn checksum(
         hash.update(name.as_bytes());
         hash.update(&[0]);
         hash.update(view.data());
+        done(view);
     }
     Ok(format!("{:016x}", hash.digest()))
 }

@@ -116,7 +116,11 @@ impl Engine {
         };
         if fused && !self.device.is_cpu() {
             let found = "fused".to_owned();
-            return Err(mismatch("train.engine", "graph or auto on this device", found));
+            return Err(mismatch(
+                "train.engine",
+                "graph or auto on this device",
+                found,
+            ));
         }
         if !fused && self.precision != Precision::F32 {
             let found = "bf16".to_owned();

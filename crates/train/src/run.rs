@@ -1,6 +1,7 @@
 //! A whole run: train, select, export, reload, score.
 
 use std::path::{Path, PathBuf};
+use std::time::Instant;
 
 use candle_core::Device;
 use serde_json::{Map, Value, json};
@@ -15,7 +16,7 @@ use crate::progress::{Watched, bar};
 use crate::recorder::Recorder;
 use crate::run_dir::write_json;
 use crate::scoring::score_artefact;
-use crate::{Config, Report, RunDir, RunInfo, SavedRun, Standing, TrainError, Trainer};
+use crate::{Config, Outcome, Report, RunDir, RunInfo, SavedRun, Standing, TrainError, Trainer};
 
 /// What a run is to do.
 #[derive(Clone, Debug)]
@@ -106,14 +107,9 @@ struct Job<'a> {
 impl Job<'_> {
     /// Does what is left of the run.
     fn finish(&self) -> Result<Report, TrainError> {
-        let checkpoints = self.dir.checkpoints();
-        let mut trainer = Trainer::new(self.dataset, self.config, self.seed, self.device)?;
-        trainer.restore(&checkpoints)?;
-        let mut watched = self.watched(&trainer)?;
-        let outcome = trainer.run(&checkpoints, &mut watched)?;
-        drop(watched);
-        trainer.load_best(&checkpoints)?;
-        let dense_bytes = self.export(&trainer, outcome.best_step)?;
+        // On a thread of the pool, so that a step forks from there instead of being handed over.
+        let (outcome, dense_bytes) = rayon::scope(|_| self.train_and_export())?;
+        let trained = Instant::now();
         let validation = self.artefact_metrics(Split::Validation)?;
         let test = self.artefact_metrics(Split::Test)?;
         let artefact = self.dir.artefact();
@@ -133,13 +129,28 @@ impl Job<'_> {
             peak_rss_bytes: peak_rss_bytes(),
             train_samples_per_s: outcome.times.samples_per_s(),
             train_secs: outcome.times.train_secs,
-            total_secs: trainer.times_now().total_secs,
+            total_secs: outcome.times.total_secs + trained.elapsed().as_secs_f64(),
             n_steps: outcome.n_steps,
             best_step: outcome.best_step,
             artefact,
         };
         write_json(&self.dir.report(), &report)?;
         Ok(report)
+    }
+
+    /// Also returns the bytes that the exported values take as dense floats. The tables are gone
+    /// afterwards: the file is scored without them.
+    fn train_and_export(&self) -> Result<(Outcome, u64), TrainError> {
+        let checkpoints = self.dir.checkpoints();
+        let mut trainer = Trainer::new(self.dataset, self.config, self.seed, self.device)?;
+        trainer.restore(&checkpoints)?;
+        let mut watched = self.watched(&trainer)?;
+        let outcome = trainer.run(&checkpoints, &mut watched)?;
+        drop(watched);
+        trainer.load_best(&checkpoints)?;
+        let dense_bytes = self.export(&trainer, outcome.best_step)?;
+        let times = trainer.times_now();
+        Ok((Outcome { times, ..outcome }, dense_bytes))
     }
 
     fn watched(&self, trainer: &Trainer<'_>) -> Result<Watched, TrainError> {

@@ -85,13 +85,7 @@ pub fn score_artefact(
     artefact.verify()?;
     let (spec, mut dense) = load_model(&artefact, device)?;
     check_data(&spec, &artefact, dataset)?;
-    score(
-        &views(&artefact)?,
-        dense.as_mut(),
-        dataset,
-        split,
-        progress,
-    )
+    score(&views(&artefact)?, dense.as_mut(), dataset, split, progress)
 }
 
 /// The artefact's tables.

@@ -7,8 +7,8 @@ use slimbed_embedding::{FieldSpec, PlainEmbedding, Pooling, RowInit, SparseRule}
 use slimbed_fused::{DenseRule, WeightDecay};
 use slimbed_rng::Seed;
 use slimbed_train::{
-    Config, EarlyStop, Engine, Header, Learner, ModelConfig, ModelSpec, Position, Rates, load_checkpoint,
-    save_checkpoint,
+    Config, EarlyStop, Engine, Header, Learner, ModelConfig, ModelSpec, Position, Rates,
+    load_checkpoint, save_checkpoint,
 };
 
 const N_FIELDS: usize = 3;

@@ -18,7 +18,7 @@ mod step;
 mod view;
 
 use crate::error::check_length;
-use crate::{BatchIndex, EmbeddingError, StateTensor, Table};
+use crate::{BatchIndex, EmbeddingError, SavedState, StateTensor, Table};
 use decay::{from_halves, to_halves};
 use powers::Powers;
 use rules::{Adagrad, Adam, RowWiseAdagrad, Sgd};
@@ -183,7 +183,7 @@ impl SparseOptimizer {
     pub fn restore(
         &mut self,
         names: &[String],
-        saved: &[StateTensor<'_>],
+        saved: &dyn SavedState,
     ) -> Result<(), EmbeddingError> {
         self.clock.restore("clock", saved)?;
         self.slots

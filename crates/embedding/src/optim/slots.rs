@@ -5,7 +5,7 @@ use rayon::prelude::*;
 use super::SparseRule;
 use super::decay::decay;
 use crate::state::StateElement;
-use crate::{EmbeddingError, StateTensor, Table};
+use crate::{EmbeddingError, SavedState, StateTensor, Table};
 
 /// Rows whose owed decay one task applies.
 const ROWS_PER_TASK: usize = 1 << 14;
@@ -72,11 +72,7 @@ impl Slots {
         floats.chain(words).chain(decayed).collect()
     }
 
-    pub fn restore(
-        &mut self,
-        owner: &str,
-        saved: &[StateTensor<'_>],
-    ) -> Result<(), EmbeddingError> {
+    pub fn restore(&mut self, owner: &str, saved: &dyn SavedState) -> Result<(), EmbeddingError> {
         let mut floats = self.floats.iter_mut();
         floats.try_for_each(|slot| slot.restore(owner, saved))?;
         let mut words = self.words.iter_mut().chain(&mut self.decayed);
@@ -100,7 +96,7 @@ impl<T: StateElement> Slot<T> {
         self.table.state(format!("{owner}/{}", self.name))
     }
 
-    fn restore(&mut self, owner: &str, saved: &[StateTensor<'_>]) -> Result<(), EmbeddingError> {
+    fn restore(&mut self, owner: &str, saved: &dyn SavedState) -> Result<(), EmbeddingError> {
         let name = format!("{owner}/{}", self.name);
         self.table.restore(&name, saved)
     }

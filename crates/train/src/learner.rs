@@ -62,8 +62,8 @@ impl Learner {
     /// Takes step number `step` (from 0) on `batch`.
     ///
     /// The result may hold a loss or a norm that is not finite; the caller decides what that means. Rows
-    /// and parameters are not changed in that case. Nothing is allocated once the largest batch has been
-    /// seen.
+    /// and parameters are not changed in that case. Once the largest batch has been seen, nothing is
+    /// allocated but what the `gemm` crate packs its operands into.
     ///
     /// # Errors
     /// When an id is out of range or the device fails.

@@ -1,0 +1,127 @@
+//! A whole training step does not allocate once its buffers have grown, but for what the `gemm` crate packs
+//! its operands into.
+#![expect(clippy::unwrap_used, reason = "a test may stop at an error")]
+
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+
+use candle_core::Device;
+use slimbed_data::{Batch, FieldIds};
+use slimbed_embedding::{FieldSpec, PlainEmbedding, Pooling, RowInit, SparseRule};
+use slimbed_fused::{DenseRule, Precision, WeightDecay};
+use slimbed_rng::Seed;
+use slimbed_train::{Engine, Learner, ModelConfig, ModelSpec, Rates};
+
+const N: usize = 700;
+const N_FIELDS: usize = 8;
+const N_ROWS: usize = 5000;
+
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
+
+static IS_COUNTING: AtomicBool = AtomicBool::new(false);
+static N_ALLOCATIONS: AtomicUsize = AtomicUsize::new(0);
+
+/// The system's allocator, counting the calls of all threads.
+struct Counting;
+
+// SAFETY: every call goes to the system's allocator unchanged.
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        count();
+        // SAFETY: as the caller promises.
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn realloc(&self, memory: *mut u8, layout: Layout, new_size: usize) -> *mut u8 {
+        count();
+        // SAFETY: as the caller promises.
+        unsafe { System.realloc(memory, layout, new_size) }
+    }
+
+    unsafe fn dealloc(&self, memory: *mut u8, layout: Layout) {
+        // SAFETY: as the caller promises.
+        unsafe { System.dealloc(memory, layout) }
+    }
+}
+
+fn count() {
+    if IS_COUNTING.load(Ordering::Relaxed) {
+        N_ALLOCATIONS.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+fn learner(precision: Precision) -> Learner {
+    let seed = Seed::new(1);
+    let config = ModelConfig {
+        bottom: vec![96, 64],
+        top: vec![128, 64],
+        dropout: 0.2,
+        ..ModelConfig::default()
+    };
+    let network = ModelSpec::new(&config, 13, N_FIELDS).network().unwrap();
+    let engine = Engine {
+        precision,
+        ..Engine::new(&Device::Cpu)
+    };
+    let dense = engine.build(network, seed, DenseRule::ADAM, WeightDecay::None);
+    let field = |f| FieldSpec {
+        name: format!("C{f}"),
+        n_rows: N_ROWS,
+        pooling: Pooling::Sum,
+    };
+    let fields: Vec<_> = (0..N_FIELDS).map(field).collect();
+    let (init, rule) = (RowInit::UniformByRows, SparseRule::ROW_WISE_ADAGRAD);
+    let embedding = PlainEmbedding::new(&fields, config.dim, init, seed, rule, 0.01).unwrap();
+    Learner::new(dense.unwrap(), Box::new(embedding), seed, 1.0)
+}
+
+fn batch(step: u64) -> Batch {
+    let mut stream = Seed::new(9).stream("batch", step);
+    let mut dense = vec![0.0; N * 13];
+    stream.fill_uniform(&mut dense, 1.0);
+    let mut ids = || (0..N).map(|_| stream.below(N_ROWS as u64) as u32).collect();
+    let fields = (0..N_FIELDS).map(|_| FieldIds {
+        ids: ids(),
+        offsets: None,
+    });
+    Batch {
+        n: N,
+        labels: dense.chunks(13).map(|x| f32::from(x[0] > 0.0)).collect(),
+        fields: fields.collect(),
+        dense,
+    }
+}
+
+fn allocations(precision: Precision) -> usize {
+    let mut learner = learner(precision);
+    let batches: Vec<Batch> = (0..8 + STEPS as u64).map(batch).collect();
+    let rates = Rates {
+        dense: 1e-3,
+        embedding: 1e-2,
+    };
+    let pool = rayon::ThreadPoolBuilder::new().num_threads(2);
+    pool.build().unwrap().install(|| {
+        N_ALLOCATIONS.store(0, Ordering::Relaxed);
+        for (step, batch) in batches.iter().enumerate() {
+            // The first steps fill the buffers, those of the products on every thread among them.
+            IS_COUNTING.store(step >= 8, Ordering::Relaxed);
+            learner.step(batch, step as u64, rates).unwrap();
+        }
+        IS_COUNTING.store(false, Ordering::Relaxed);
+    });
+    N_ALLOCATIONS.load(Ordering::Relaxed)
+}
+
+/// Steps that are counted.
+const STEPS: usize = 16;
+/// Matrix products of a step: 6 layers forward, 5 back to their inputs, 6 to their weights, for each of 4
+/// chunks.
+const PRODUCTS: usize = (6 + 5 + 6) * 4;
+
+#[test]
+fn a_step_allocates_nothing_of_its_own() {
+    // The crate allocates one buffer for each operand it packs.
+    let found = allocations(Precision::F32);
+    assert!(found <= STEPS * PRODUCTS * 2, "{found} in {STEPS} steps");
+}

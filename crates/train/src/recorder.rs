@@ -173,6 +173,10 @@ mod tests {
         cut.set_len(whole.len() as u64 - 3).unwrap();
 
         let mut resumed = Recorder::open(&run, n_bytes).unwrap();
+        assert_eq!(
+            std::fs::read(run.metrics()).unwrap(),
+            whole[..n_bytes as usize]
+        );
         resumed.step(&event(2)).unwrap();
         assert_eq!(resumed.sync().unwrap(), whole.len() as u64);
         assert_eq!(std::fs::read(run.metrics()).unwrap(), whole);

@@ -31,8 +31,14 @@ pub struct RunDir {
 
 /// Keeps other processes from working on the same run, until it is dropped or the process ends.
 #[derive(Debug)]
-pub struct RunLock {
-    _file: File,
+pub struct RunLock(File);
+
+impl Drop for RunLock {
+    fn drop(&mut self) {
+        // Closing alone leaves the lock to a process that is being started in this very moment and has
+        // not closed its copy yet. A failure leaves it to closing.
+        let _ = self.0.unlock();
+    }
 }
 
 impl RunDir {
@@ -88,7 +94,7 @@ impl RunDir {
                 Err(run_file(&self.path, reason))
             }
             // A file system without locks is no reason to refuse.
-            Ok(()) | Err(TryLockError::Error(_)) => Ok(RunLock { _file: file }),
+            Ok(()) | Err(TryLockError::Error(_)) => Ok(RunLock(file)),
         }
     }
 

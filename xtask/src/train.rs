@@ -8,7 +8,7 @@ use serde::Serialize;
 use serde_json::{Map, Value};
 use slimbed_data::Dataset;
 use slimbed_rng::Seed;
-use slimbed_train::{Report, RunRequest, SavedRun, Standing, resolve};
+use slimbed_train::{Report, RunRequest, SavedRun, Standing, parse_pair, resolve};
 
 use crate::cli::Common;
 use crate::device::DeviceArg;
@@ -24,6 +24,7 @@ Examples:
   cargo xtask train --data datasets/criteo-kaggle.toml --input train.txt
   cargo xtask train --data prepared/mine --set train.epochs=2 --set model.dim=8
   cargo xtask train --data datasets/criteo-kaggle.toml --input day_0.gz day_1.gz --json
+  cargo xtask train --precision bf16 --set train.batch_size=2048
   cargo xtask train --resume runs/synthetic-dlrm-s1    go on with a run that was stopped
 
 The run leaves runs/<name>/ with its settings, metrics.jsonl, TensorBoard events, the last and the \
@@ -76,6 +77,10 @@ pub struct TrainArgs {
     set: SetArgs,
     #[command(flatten)]
     device: DeviceArg,
+    /// Operands of the network's products: f32, or bf16 with f32 sums and weights (needs a processor with
+    /// AVX-512 BF16); short for --set train.precision=TYPE.
+    #[arg(long, value_name = "TYPE")]
+    precision: Option<String>,
     /// Folder of all runs.
     #[arg(long, value_name = "DIR", default_value = "runs")]
     runs: PathBuf,
@@ -87,7 +92,8 @@ pub struct TrainArgs {
         long,
         value_name = "RUN",
         conflicts_with_all = [
-            "data", "input", "rows", "max_bad_rows", "cache", "pairs", "device", "runs", "name",
+            "data", "input", "rows", "max_bad_rows", "cache", "pairs", "device", "precision", "runs",
+            "name",
         ]
     )]
     resume: Option<PathBuf>,
@@ -103,6 +109,9 @@ pub fn run(args: &TrainArgs, common: &Common, output: Output) -> anyhow::Result<
     }
     let device = args.device.open()?;
     let mut pairs = args.set.tables()?;
+    if let Some(precision) = &args.precision {
+        pairs.push(parse_pair(&format!("train.precision={precision}"))?);
+    }
     let recipe_layers = take_group(&mut pairs, "data")?;
     // Settings are checked before any data is read.
     resolve(&pairs)?;

@@ -265,3 +265,32 @@ fn settings_reach_the_recipe_the_generator_and_the_run() {
         assert!(text.contains(message), "{text}");
     }
 }
+
+#[test]
+fn bf16_trains_close_to_f32_or_is_refused_by_name() {
+    let dir = tempfile::tempdir().unwrap();
+    let base = ["train", "--rows", "20000", "--seed", "3"];
+    let bf16 = [&base, SMALL.as_slice(), &["--precision", "bf16"]].concat();
+    if slimbed_fused::bf16_is_available() {
+        let (whole, half) = (train(dir.path(), &[]), json(dir.path(), &bf16));
+        let auc = |report: &Value| report["test_auc"].as_f64().unwrap();
+        assert_ne!(whole["test_auc"], half["test_auc"], "bf16 rounds");
+        assert!((auc(&whole) - auc(&half)).abs() < 0.01);
+    } else {
+        let assert = xtask(dir.path(), &bf16).assert().code(2);
+        let text = String::from_utf8_lossy(&assert.get_output().stderr).into_owned();
+        assert!(text.contains("lacks AVX-512 BF16"), "{text}");
+    }
+    for (more, message) in [
+        (&["--precision", "f16"][..], "`train.precision`: expected"),
+        (
+            &["--precision", "bf16", "--set", "train.engine=graph"],
+            "train.precision",
+        ),
+    ] {
+        let arguments = [&base, SMALL.as_slice(), more].concat();
+        let assert = xtask(dir.path(), &arguments).assert().code(2);
+        let text = String::from_utf8_lossy(&assert.get_output().stderr).into_owned();
+        assert!(text.contains(message), "{text}");
+    }
+}

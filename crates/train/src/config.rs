@@ -317,6 +317,10 @@ impl Config {
                 "0 or a positive number",
             )?;
         }
+        let can_compute =
+            train.precision == PrecisionKind::F32 || slimbed_fused::bf16_is_available();
+        let expected = "f32: this processor lacks AVX-512 BF16";
+        check("train.precision", "bf16", can_compute, expected)?;
         let dropout = self.model.dropout;
         check(
             "model.dropout",

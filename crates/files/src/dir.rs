@@ -93,4 +93,19 @@ mod tests {
         let error = AtomicDir::create(dir.path()).unwrap_err();
         assert!(error.to_string().contains("not empty"), "{error}");
     }
+
+    #[test]
+    #[cfg(unix)]
+    fn clears_what_a_killed_process_left_of_the_same_folder() {
+        let dir = tempfile::tempdir().unwrap();
+        let left = dir.path().join(".slimbed-out-x1Y2z3");
+        fs::create_dir(&left).unwrap();
+        fs::write(left.join("half.pack"), "half").unwrap();
+        let other = AtomicDir::create(&dir.path().join("other")).unwrap();
+        assert!(left.exists(), "it is no business of another target");
+        let first = AtomicDir::create(&dir.path().join("out")).unwrap();
+        assert!(!left.exists());
+        let second = AtomicDir::create(&dir.path().join("out")).unwrap();
+        assert!(other.path().exists() && first.path().exists() && second.path().exists());
+    }
 }

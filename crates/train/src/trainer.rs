@@ -13,7 +13,7 @@ use crate::learner::{Learner, Rates, StepResult};
 use crate::observer::{Observer, StepEvent};
 use crate::restore::CheckpointPaths;
 use crate::times::Times;
-use crate::{Config, Engine, ModelSpec, Schedule, TrainError};
+use crate::{Config, DenseNetwork, Engine, ModelSpec, Schedule, TrainConfig, TrainError};
 
 /// How a training run ended.
 #[derive(Clone, Debug, PartialEq)]
@@ -65,13 +65,7 @@ impl<'a> Trainer<'a> {
         config.check()?;
         let spec = ModelSpec::new(&config.model, dataset.n_dense(), dataset.fields().len());
         let train = &config.train;
-        let engine = Engine {
-            kind: train.engine,
-            precision: train.precision(),
-            device: device.clone(),
-        };
-        let (rule, decay) = (train.dense_rule(), train.dense_decay());
-        let dense = engine.build(spec.network()?, seed, rule, decay)?;
+        let dense = dense_network(&spec, train, seed, device)?;
         let embedding = Box::new(plain_embedding(dataset, config, seed)?);
         let learner = Learner::new(dense, embedding, seed, train.clip_norm);
         let steps_per_epoch = dataset
@@ -275,6 +269,21 @@ impl<'a> Trainer<'a> {
             found: self.position.batch.to_string(),
         }
     }
+}
+
+fn dense_network(
+    spec: &ModelSpec,
+    train: &TrainConfig,
+    seed: Seed,
+    device: &Device,
+) -> Result<Box<dyn DenseNetwork>, TrainError> {
+    let engine = Engine {
+        kind: train.engine,
+        precision: train.precision(),
+        device: device.clone(),
+    };
+    let (rule, decay) = (train.dense_rule(), train.dense_decay());
+    engine.build(spec.network()?, seed, rule, decay)
 }
 
 fn plain_embedding(

@@ -4,6 +4,7 @@ use std::num::NonZeroUsize;
 
 use clap::{Args, Parser, Subcommand};
 
+use crate::bench::BenchCommand;
 use crate::data::DataCommand;
 use crate::eval::EvalArgs;
 use crate::inspect::InspectArgs;
@@ -26,6 +27,11 @@ Examples:
   cargo xtask data synth --rows 200000 --out synth.tsv
   cargo xtask data prepare --data datasets/synthetic.toml --input synth.tsv --out prepared/synth
   cargo xtask data inspect prepared/synth --verify";
+
+const BENCH_EXAMPLES: &str = "\
+Examples:
+  cargo xtask bench train --against torch
+  cargo xtask bench train --against torch --batch 2048,128 --rows 2M";
 
 /// Train click-through models with small embedding tables, and ship the small tables.
 #[derive(Debug, Parser)]
@@ -79,6 +85,9 @@ pub enum Command {
     Eval(EvalArgs),
     /// Show an artefact: per field rows, dim, encoding and bytes.
     Inspect(InspectArgs),
+    /// Measure our speed and memory beside other programs.
+    #[command(subcommand, after_help = BENCH_EXAMPLES)]
+    Bench(BenchCommand),
 }
 
 #[cfg(test)]

@@ -3,6 +3,7 @@
 //! This file parses and dispatches; each command has a file of its own and calls the libraries.
 //! Exit codes: 0 success, 2 bad input, usage or configuration, 1 anything else. See [`failure`].
 
+mod bench;
 mod cli;
 mod data;
 mod device;
@@ -39,6 +40,7 @@ fn main() -> ExitCode {
 
 fn dispatch(cli: &Cli, output: Output) -> anyhow::Result<()> {
     match &cli.command {
+        Command::Bench(command) => bench::run(command, &cli.common, output),
         Command::Data(command) => data::run(command, &cli.common, output),
         Command::Train(args) => train::run(args, &cli.common, output),
         Command::Eval(args) => eval::run(args, output),

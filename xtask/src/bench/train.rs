@@ -42,8 +42,8 @@ same number of threads.
 Ours is the step of `cargo xtask train`: plain tables, fused network. bf16 rounds the operands of the \
 products and keeps parameters in f32.
 
-Theirs is benches/compare/train.py: EmbeddingBag(sparse=True), batched products for the interaction, \
-torch.optim.SGD; bf16 is CPU autocast. PyTorch has no row-wise Adagrad: theirs is that of \
+Theirs is benches/compare/train.py: one EmbeddingBag(sparse=True) over all tables, batched products for the \
+interaction, torch.optim.SGD, the fastest we found; bf16 is CPU autocast of the MLPs. PyTorch has no row-wise Adagrad: theirs is that of \
 facebookresearch/dlrm, written with PyTorch's ops on the coalesced gradient.
 
 Each measurement is a process of its own: it warms up for a second, then counts whole steps for --seconds. \
@@ -63,8 +63,6 @@ pub struct TrainBenchArgs {
     /// The other program.
     #[arg(long, value_name = "PROGRAM")]
     against: Against,
-    #[command(flatten)]
-    choice: Choice,
     /// Measurements of each side in each case.
     #[arg(long, value_name = "N", default_value = "5")]
     rounds: NonZeroUsize,
@@ -74,6 +72,8 @@ pub struct TrainBenchArgs {
     /// The Python that has PyTorch.
     #[arg(long, value_name = "PATH", default_value = "python3")]
     python: PathBuf,
+    #[command(flatten)]
+    choice: Choice,
 }
 
 /// The programs to compare with.

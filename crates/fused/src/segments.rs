@@ -8,7 +8,7 @@ use crate::mode::Precision;
 use crate::network::{Linear, Network, Piece};
 
 /// Rows of a weight whose gradient is one task: enough to pack the other operand once for many.
-const BLOCK_ROWS: usize = 256;
+const BLOCK_ROWS: usize = 128;
 
 /// A run of the flat gradient vector that one task writes.
 #[derive(Debug)]

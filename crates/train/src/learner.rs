@@ -91,8 +91,15 @@ impl Learner {
             }
             scale = (self.clip_norm / norm).min(1.0);
         }
-        self.dense.step(rates.dense, scale)?;
-        self.embedding.step(rates.embedding as f32, scale as f32)?;
+        let Self {
+            dense, embedding, ..
+        } = self;
+        let (dense, rows) = rayon::join(
+            || dense.step(rates.dense, scale),
+            || embedding.step(rates.embedding as f32, scale as f32),
+        );
+        dense?;
+        rows?;
         Ok(result)
     }
 

@@ -104,7 +104,7 @@ fn a_model_that_reads_data_is_refused() {
         "crates/dlrm/Cargo.toml",
         "[dependencies]",
         "slimbed-data.workspace = true",
-        &["edge dlrm -> data", "`dlrm` may use nn, rng"],
+        &["edge dlrm -> data", "`dlrm` may use fused"],
     );
 }
 

@@ -1,4 +1,5 @@
-//! Matrix products at the shapes of a DLRM: f32 (the `gemm` crate), bf16, and the definition.
+//! Matrix products at the shapes of a DLRM: f32 by the `gemm` crate (`library`) and by ours, bf16, both with
+//! the right operand packed before as well, and the definition.
 //!
 //! Shapes: a chunk of `B` samples through layers `in → out`; `y = x·Wᵀ` (`forward`), `dx = dy·W` and
 //! `dW = dyᵀ·x`, weights stored `[out, in]`. One thread, operands in cache. The elements of the
@@ -12,7 +13,7 @@ use criterion::measurement::WallTime;
 use criterion::{
     BenchmarkGroup, BenchmarkId, Criterion, Throughput, criterion_group, criterion_main,
 };
-use slimbed_fused::{Bf16Scratch, Mat, MatMut, Write, product, product_bf16};
+use slimbed_fused::{Mat, MatMut, Multiplier, PackedMatrix, Precision, Write, product};
 use slimbed_rng::Seed;
 
 /// `(in, out)` of the layers.
@@ -90,19 +91,28 @@ impl Layer {
     fn bench(&self, group: &mut BenchmarkGroup<'_, WallTime>) {
         for (name, a, [m, n], b) in self.products() {
             let mut c = vec![0.0; m * n];
-            let mut scratch = Bf16Scratch::default();
-            group.bench_function(BenchmarkId::new("f32", name), |bench| {
+            group.bench_function(BenchmarkId::new("library", name), |bench| {
                 bench.iter(|| {
                     let c = MatMut::row_major(black_box(&mut c), m, n);
                     product(c, black_box(a), b, Write::Set);
                 });
             });
-            group.bench_function(BenchmarkId::new("bf16", name), |bench| {
-                bench.iter(|| {
-                    let c = MatMut::row_major(black_box(&mut c), m, n);
-                    product_bf16(c, black_box(a), b, Write::Set, &mut scratch);
+            for (precision, label) in [(Precision::F32, "f32"), (Precision::Bf16, "bf16")] {
+                let mut multiplier = Multiplier::new(precision);
+                group.bench_function(BenchmarkId::new(label, name), |bench| {
+                    bench.iter(|| {
+                        let c = MatMut::row_major(black_box(&mut c), m, n);
+                        multiplier.product(c, black_box(a), b, Write::Set);
+                    });
                 });
-            });
+                let packed = PackedMatrix::new(precision, b);
+                group.bench_function(BenchmarkId::new(format!("{label} packed"), name), |bench| {
+                    bench.iter(|| {
+                        let c = MatMut::row_major(black_box(&mut c), m, n);
+                        multiplier.product_packed(c, black_box(a), &packed, Write::Set);
+                    });
+                });
+            }
         }
         if self.batch == BATCH_FOR_DEFINITION {
             group.bench_function(BenchmarkId::new("definition", "forward"), |bench| {

@@ -1,16 +1,13 @@
 //! A run of a batch's samples on its way through the network, on one thread.
 
-use crate::bf16::{Bf16Scratch, product_bf16};
-use crate::gemm::product;
 use crate::interaction::{InteractionGradients, dot_interaction, dot_interaction_gradient};
 use crate::linear;
 use crate::loss::bce_with_logits;
 use crate::matrix::{Mat, MatMut, Write};
 use crate::mode::{Mode, Precision};
 use crate::network::{DotInteraction, Linear, Network, Piece, Value};
-
-/// Products as narrow as this stay in f32: packing would cost more than it saves.
-const NARROW: usize = 16;
+use crate::product::Multiplier;
+use crate::weights::Weights;
 
 /// What a chunk reads besides its own buffers.
 #[derive(Clone, Copy)]
@@ -18,6 +15,8 @@ pub(crate) struct Context<'a> {
     pub network: &'a Network,
     /// The flat parameters.
     pub params: &'a [f32],
+    /// The weights among them, packed.
+    pub weights: &'a Weights,
     /// For each piece, how the gradients of its inputs are written.
     pub writes: &'a [[Write; 2]],
     pub mode: Mode,
@@ -33,30 +32,6 @@ pub(crate) struct ChunkInputs<'a> {
     pub rows: usize,
     pub dense: &'a [f32],
     pub embeddings: &'a [f32],
-}
-
-/// Products of one thread, in one precision.
-#[derive(Debug, Default)]
-pub(crate) struct Multiplier {
-    precision: Precision,
-    scratch: Bf16Scratch,
-}
-
-impl Multiplier {
-    pub fn new(precision: Precision) -> Self {
-        Self {
-            precision,
-            scratch: Bf16Scratch::default(),
-        }
-    }
-
-    pub fn product(&mut self, c: MatMut<'_>, a: Mat<'_>, b: Mat<'_>, write: Write) {
-        let narrow = a.cols.min(b.cols).min(a.rows) <= NARROW;
-        match self.precision {
-            Precision::Bf16 if !narrow => product_bf16(c, a, b, write, &mut self.scratch),
-            _ => product(c, a, b, write),
-        }
-    }
 }
 
 /// Buffers of the samples of a chunk; kept from step to step, so that nothing is allocated.
@@ -170,16 +145,15 @@ impl Chunk {
     }
 
     fn linear(&mut self, piece: &Linear, context: &Context<'_>, inputs: ChunkInputs<'_>) {
-        let (weight, bias) = parameters(piece, context);
         let (before, after) = self.values.split_at_mut(piece.output.0 - INPUTS);
         let (x, y) = (source(piece.input, inputs, before), &mut after[0]);
-        self.multiplier.product(
+        self.multiplier.product_packed(
             MatMut::row_major(y, self.rows, piece.n_out),
             Mat::row_major(x, self.rows, piece.n_in),
-            Mat::row_major(weight, piece.n_out, piece.n_in).t(),
+            context.weights.forward(piece),
             Write::Set,
         );
-        linear::bias_activation(y, bias, piece.activation);
+        linear::bias_activation(y, bias(piece, context), piece.activation);
         if let (Some(dropout), Mode::Train { seed, step }) = (&piece.dropout, context.mode) {
             linear::drop_out(dropout, seed, step, inputs.start * piece.n_out, y);
         }
@@ -198,14 +172,14 @@ impl Chunk {
         let (y, dy) = (&self.values[output], &mut after[0]);
         let kept = linear::kept(piece.dropout.as_ref());
         linear::bias_activation_gradient(dy, y, piece.activation, kept, &mut self.biases[bias]);
-        let Some(dx) = target(piece.input, before, d_embeddings) else {
+        let dx = target(piece.input, before, d_embeddings);
+        let (Some(dx), Some(weight)) = (dx, context.weights.backward(piece)) else {
             return;
         };
-        let (weight, _) = parameters(piece, context);
-        self.multiplier.product(
+        self.multiplier.product_packed(
             MatMut::row_major(dx, self.rows, piece.n_in),
             Mat::row_major(dy, self.rows, piece.n_out),
-            Mat::row_major(weight, piece.n_out, piece.n_in),
+            weight,
             write,
         );
     }
@@ -254,13 +228,9 @@ pub(crate) fn bias_starts(network: &Network) -> (Vec<usize>, usize) {
     (starts, end)
 }
 
-/// Weight and bias of a layer.
-fn parameters<'a>(piece: &Linear, context: &Context<'a>) -> (&'a [f32], &'a [f32]) {
-    let params = context.network.params();
-    (
-        &context.params[params[piece.weight].range()],
-        &context.params[params[piece.weight + 1].range()],
-    )
+/// The bias of a layer.
+fn bias<'a>(piece: &Linear, context: &Context<'a>) -> &'a [f32] {
+    &context.params[context.network.params()[piece.weight + 1].range()]
 }
 
 fn source<'a>(value: Value, inputs: ChunkInputs<'a>, values: &'a [Vec<f32>]) -> &'a [f32] {

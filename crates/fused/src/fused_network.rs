@@ -9,6 +9,7 @@ use crate::mode::{Inputs, Mode, Precision};
 use crate::network::{Network, Piece, Value};
 use crate::optim::FlatOptimizer;
 use crate::segments::{Segment, for_each};
+use crate::weights::Weights;
 use crate::{DenseRule, FusedError, NamedTensor, OptimizerState, WeightDecay};
 
 /// Samples that one thread takes through the network at a time, at most: more would leave the cache,
@@ -30,6 +31,7 @@ pub struct FusedNetwork {
     network: Network,
     precision: Precision,
     params: Vec<f32>,
+    weights: Weights,
     gradient: Vec<f32>,
     optimizer: FlatOptimizer,
     chunks: Vec<Chunk>,
@@ -56,8 +58,10 @@ impl FusedNetwork {
             .params()
             .iter()
             .flat_map(|param| param.initial(seed));
+        let params: Vec<f32> = params.collect();
         Ok(Self {
-            params: params.collect(),
+            weights: Weights::new(&network, &params, precision),
+            params,
             gradient: vec![0.0; network.n_params()],
             optimizer: FlatOptimizer::new(network.n_params(), rule, weight_decay),
             chunks: Vec::new(),
@@ -155,6 +159,7 @@ impl FusedNetwork {
     pub fn step(&mut self, lr: f64, scale: f64) {
         self.optimizer
             .step(&mut self.params, &self.gradient, lr, scale);
+        self.weights.forget();
     }
 
     /// Copies every parameter out.
@@ -178,6 +183,7 @@ impl FusedNetwork {
             params[param.range()].copy_from_slice(&saved.values);
         }
         self.params = params;
+        self.weights.forget();
         Ok(())
     }
 
@@ -216,8 +222,9 @@ impl FusedNetwork {
         )
     }
 
-    /// Makes sure that there are `n` chunks.
+    /// Makes sure that there are `n` chunks and that the packed weights are those of the parameters.
     fn prepare(&mut self, n: usize) {
+        self.weights.refresh(&self.network, &self.params);
         while self.chunks.len() < n {
             self.chunks.push(Chunk::new(&self.network, self.precision));
         }
@@ -227,6 +234,7 @@ impl FusedNetwork {
         let context = Context {
             network: &self.network,
             params: &self.params,
+            weights: &self.weights,
             writes: &self.writes,
             mode,
             batch,

@@ -2,19 +2,17 @@
 //!
 //! - [`Network`]: what a model computes, as a list of pieces; built once per model, run by any executor.
 //! - [`FusedNetwork`]: runs it here, without a tensor library. A thread takes a chunk of the batch
-//!   through the whole network: products by the `gemm` crate (AVX-512 where there is one), bias, ReLU,
-//!   dropout, interaction and loss by kernels of this crate with hand-written gradients.
+//!   through the whole network: products over weights packed once a step, bias, ReLU, dropout, interaction
+//!   and loss by kernels of this crate with hand-written gradients.
 //! - [`DenseRule`], [`WeightDecay`]: the optimisers of the dense parameters.
-//! - [`product`], [`product_bf16`]: the matrix products.
+//! - [`Multiplier`], [`PackedMatrix`], [`product`]: the matrix products.
 //!
 //! A new piece is a variant of [`Piece`], its two kernels, and an arm in each executor; the compiler
 //! names the places.
 
-mod bf16;
 mod chunk;
 mod error;
 mod fused_network;
-mod gemm;
 mod init;
 mod interaction;
 mod linear;
@@ -23,14 +21,14 @@ mod matrix;
 mod mode;
 mod network;
 mod optim;
+mod product;
 mod segments;
 mod simd;
 mod tensors;
+mod weights;
 
-pub use bf16::{Bf16Scratch, bf16_is_available, product_bf16};
 pub use error::FusedError;
 pub use fused_network::FusedNetwork;
-pub use gemm::product;
 pub use init::{Init, LinearInit};
 pub use interaction::{InteractionGradients, dot_interaction, dot_interaction_gradient};
 pub use linear::{bias_activation, bias_activation_gradient};
@@ -42,4 +40,5 @@ pub use network::{
     SelfInteraction, Value,
 };
 pub use optim::{DenseRule, WeightDecay};
+pub use product::{Multiplier, PackedMatrix, bf16_is_available, product};
 pub use tensors::{NamedTensor, OptimizerState};

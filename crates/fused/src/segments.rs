@@ -2,10 +2,11 @@
 
 use std::ops::Range;
 
-use crate::chunk::{Chunk, ChunkInputs, Multiplier, bias_starts};
+use crate::chunk::{Chunk, ChunkInputs, bias_starts};
 use crate::matrix::Write;
 use crate::mode::Precision;
 use crate::network::{Linear, Network, Piece};
+use crate::product::Multiplier;
 
 /// Rows of a weight whose gradient is one task: enough to pack the other operand once for many.
 const BLOCK_ROWS: usize = 128;

@@ -2,19 +2,39 @@
 
 use std::arch::x86_64::*;
 
-use super::LANES;
-use super::kernel::{Arithmetic, Columns, Layout, Rows};
+use super::super::LANES;
+use super::super::kernel::{Arithmetic, Columns, Dot, Fma, Layout, Rows};
+use super::{Part, first, transpose};
 
-/// A part of an operand: `n` rows of the left one or columns of the right one, over a run of `k`.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Part {
-    pub values: *const f32,
-    pub n: usize,
-    pub k: usize,
-    /// Values from one row or column to the next.
-    pub stride: usize,
-    /// Values from one `k` to the next.
-    pub k_stride: usize,
+/// How the words of rounded pairs are stored.
+pub(in super::super) trait Words: Arithmetic + Sized {
+    /// Stores pairs of bf16 as words: the word for the odd ones [`Layout::ODD`] after the even ones.
+    ///
+    /// # Safety
+    /// The processor has AVX-512 F and BF16, and registers can be stored at those places.
+    unsafe fn store(to: *mut u32, odd: usize, pairs: __m512i);
+}
+
+impl Words for Fma {
+    #[inline]
+    #[target_feature(enable = "avx512f,avx512bf16")]
+    unsafe fn store(to: *mut u32, odd: usize, pairs: __m512i) {
+        let high = _mm512_set1_epi32(0xffff_0000_u32 as i32);
+        // SAFETY: the caller's promise.
+        unsafe {
+            _mm512_storeu_si512(to.cast(), _mm512_slli_epi32::<16>(pairs));
+            _mm512_storeu_si512(to.add(odd).cast(), _mm512_and_si512(pairs, high));
+        }
+    }
+}
+
+impl Words for Dot {
+    #[inline]
+    #[target_feature(enable = "avx512f,avx512bf16")]
+    unsafe fn store(to: *mut u32, _: usize, pairs: __m512i) {
+        // SAFETY: the caller's promise.
+        unsafe { _mm512_storeu_si512(to.cast(), pairs) }
+    }
 }
 
 /// Packs rows that have their `k` side by side, row after row.
@@ -23,7 +43,7 @@ pub(super) struct Part {
 /// The processor has AVX-512 F, BW and BF16, `part` is readable, its `k_stride` is 1, and `to` has
 /// room for `part.n` rows.
 #[target_feature(enable = "avx512f,avx512bw,avx512bf16")]
-pub(super) unsafe fn rows<A: Arithmetic>(to: *mut u32, part: Part) {
+pub(in super::super) unsafe fn rows<A: Words>(to: *mut u32, part: Part) {
     for i in 0..part.n {
         for pair in (0..part.k.div_ceil(2)).step_by(LANES) {
             // SAFETY: the row and its run of pairs lie in the part and in the room.
@@ -41,7 +61,7 @@ pub(super) unsafe fn rows<A: Arithmetic>(to: *mut u32, part: Part) {
 /// The processor has AVX-512 F, BW and BF16, `part` is readable, one of its strides is 1, and `to` has
 /// room for a panel.
 #[target_feature(enable = "avx512f,avx512bw,avx512bf16")]
-pub(super) unsafe fn panel<A: Arithmetic>(to: *mut u32, part: Part) {
+pub(in super::super) unsafe fn panel<A: Words>(to: *mut u32, part: Part) {
     // SAFETY: the caller's promise.
     unsafe {
         if part.stride == 1 {
@@ -55,7 +75,7 @@ pub(super) unsafe fn panel<A: Arithmetic>(to: *mut u32, part: Part) {
 /// # Safety
 /// As for [`panel`], and `part.stride` is 1.
 #[target_feature(enable = "avx512f,avx512bw,avx512bf16")]
-unsafe fn side_by_side<A: Arithmetic>(to: *mut u32, part: Part) {
+unsafe fn side_by_side<A: Words>(to: *mut u32, part: Part) {
     let mask = first(part.n);
     let interleaved = interleaved();
     for k in (0..part.k).step_by(2) {
@@ -75,7 +95,7 @@ unsafe fn side_by_side<A: Arithmetic>(to: *mut u32, part: Part) {
 /// # Safety
 /// As for [`panel`], and `part.k_stride` is 1.
 #[target_feature(enable = "avx512f,avx512bw,avx512bf16")]
-unsafe fn transposed<A: Arithmetic>(to: *mut u32, part: Part) {
+unsafe fn transposed<A: Words>(to: *mut u32, part: Part) {
     let n_pairs = part.k.div_ceil(2);
     for pair in (0..n_pairs).step_by(LANES) {
         let mut square = [_mm512_setzero_si512(); LANES];
@@ -114,12 +134,6 @@ unsafe fn load_pairs(from: *const f32, pair: usize, k: usize) -> __m512i {
     }
 }
 
-/// The mask of the first `n` lanes.
-#[inline]
-fn first(n: usize) -> __mmask16 {
-    ((1u32 << n.min(LANES)) - 1) as u16
-}
-
 /// The bf16 of `low`, then those of `high`.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bf16")]
@@ -137,35 +151,4 @@ fn interleaved() -> __m512i {
     let lanes = _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
     let both = _mm512_mullo_epi16(_mm512_or_si512(lanes, _mm512_slli_epi32::<16>(lanes)), step);
     _mm512_add_epi16(both, _mm512_set1_epi32(0x0010_0000))
-}
-
-/// Transposes a square of 32-bit words: within fours, then among them.
-#[inline]
-#[target_feature(enable = "avx512f,avx512bw")]
-fn transpose(rows: [__m512i; LANES]) -> [__m512i; LANES] {
-    let zero = _mm512_setzero_si512();
-    let mut fours = [zero; LANES];
-    for i in (0..LANES).step_by(4) {
-        let [a, b, c, d] = [rows[i], rows[i + 1], rows[i + 2], rows[i + 3]];
-        let (low, low2) = (_mm512_unpacklo_epi32(a, b), _mm512_unpacklo_epi32(c, d));
-        let (high, high2) = (_mm512_unpackhi_epi32(a, b), _mm512_unpackhi_epi32(c, d));
-        fours[i] = _mm512_unpacklo_epi64(low, low2);
-        fours[i + 1] = _mm512_unpackhi_epi64(low, low2);
-        fours[i + 2] = _mm512_unpacklo_epi64(high, high2);
-        fours[i + 3] = _mm512_unpackhi_epi64(high, high2);
-    }
-    // Now the four words of part `p` in `fours[4 q + r]` are column `4 p + r` of the rows from `4 q` on.
-    let mut columns = [zero; LANES];
-    for r in 0..4 {
-        let [a, b, c, d] = [fours[r], fours[4 + r], fours[8 + r], fours[12 + r]];
-        let even = _mm512_shuffle_i32x4::<0x88>(a, b);
-        let even2 = _mm512_shuffle_i32x4::<0x88>(c, d);
-        let odd = _mm512_shuffle_i32x4::<0xdd>(a, b);
-        let odd2 = _mm512_shuffle_i32x4::<0xdd>(c, d);
-        columns[r] = _mm512_shuffle_i32x4::<0x88>(even, even2);
-        columns[4 + r] = _mm512_shuffle_i32x4::<0x88>(odd, odd2);
-        columns[8 + r] = _mm512_shuffle_i32x4::<0xdd>(even, even2);
-        columns[12 + r] = _mm512_shuffle_i32x4::<0xdd>(odd, odd2);
-    }
-    columns
 }

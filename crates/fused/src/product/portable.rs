@@ -1,6 +1,6 @@
 //! The product in plain code, for processors without AVX-512 BF16.
 
-use super::{Bf16Scratch, LANES, Line};
+use super::{LANES, Line, Scratch};
 use crate::matrix::{Mat, MatMut, Write};
 use crate::simd::multiversion;
 
@@ -10,13 +10,7 @@ const PANEL_LINES: usize = 4;
 const PANEL: usize = PANEL_LINES * LANES;
 
 /// `c = a·b` or `c += a·b`; shapes fit and are not empty.
-pub(super) fn product(
-    c: MatMut<'_>,
-    a: Mat<'_>,
-    b: Mat<'_>,
-    write: Write,
-    scratch: &mut Bf16Scratch,
-) {
+pub(super) fn product(c: MatMut<'_>, a: Mat<'_>, b: Mat<'_>, write: Write, scratch: &mut Scratch) {
     if write == Write::Set {
         c.values.fill(0.0);
     }

@@ -1,4 +1,4 @@
-//! Every engine against the definition, and against the others bit for bit.
+//! Every engine against the definition, and those of bf16 against each other bit for bit.
 
 use proptest::prelude::*;
 use slimbed_rng::Seed;
@@ -41,10 +41,23 @@ impl Case {
         matrix(&self.b, self.k, self.n, self.transposed[1])
     }
 
-    fn product(&self, engine: Engine, scratch: &mut Bf16Scratch) -> Vec<f32> {
+    fn product(&self, engine: Engine, scratch: &mut Scratch) -> Vec<f32> {
         let mut c = self.c.clone();
         let out = MatMut::row_major(&mut c, self.m, self.n);
-        product_with(engine, out, self.a(), self.b(), self.write, scratch);
+        engine.product(out, self.a(), self.b(), self.write, scratch);
+        c
+    }
+}
+
+impl Case {
+    /// The product with the right operand packed, and packed anew.
+    fn packed(&self, engine: Engine, scratch: &mut Scratch) -> Vec<f32> {
+        let zeros = vec![0.0; self.k * self.n];
+        let mut b = PackedMatrix::with(engine, matrix(&zeros, self.k, self.n, self.transposed[1]));
+        b.pack(self.b());
+        let mut c = self.c.clone();
+        let out = MatMut::row_major(&mut c, self.m, self.n);
+        b.multiply(out, self.a(), self.write, scratch);
         c
     }
 }
@@ -64,11 +77,21 @@ fn matrix(values: &[f32], rows: usize, cols: usize, transposed: bool) -> Mat<'_>
     }
 }
 
-fn engines() -> Vec<Engine> {
+fn engines_of_bf16() -> Vec<Engine> {
     let mut engines = vec![Engine::Portable];
     #[cfg(target_arch = "x86_64")]
     if bf16_is_available() {
         engines.extend([Engine::Fma, Engine::Dot]);
+    }
+    engines
+}
+
+/// All whose bits are ours to promise.
+fn engines() -> Vec<Engine> {
+    let mut engines = engines_of_bf16();
+    #[cfg(target_arch = "x86_64")]
+    if bf16_is_available() {
+        engines.push(Engine::Exact);
     }
     engines
 }
@@ -84,8 +107,8 @@ fn nearest(x: f32) -> f64 {
 }
 
 /// An element by the definition in f64, and the sum of the magnitudes of its terms.
-fn element(case: &Case, i: usize, j: usize) -> (f64, f64) {
-    let terms = (0..case.k).map(|k| nearest(case.a().at(i, k)) * nearest(case.b().at(k, j)));
+fn element(case: &Case, round: fn(f32) -> f64, i: usize, j: usize) -> (f64, f64) {
+    let terms = (0..case.k).map(|k| round(case.a().at(i, k)) * round(case.b().at(k, j)));
     let before = match case.write {
         Write::Set => 0.0,
         Write::Add => f64::from(case.c[i * case.n + j]),
@@ -97,20 +120,37 @@ fn element(case: &Case, i: usize, j: usize) -> (f64, f64) {
 }
 
 fn check(case: &Case) -> Result<(), TestCaseError> {
-    let mut scratch = Bf16Scratch::default();
+    let mut scratch = Scratch::default();
     let portable = case.product(Engine::Portable, &mut scratch);
+    check_definition(case, nearest, &portable)?;
+    for engine in engines_of_bf16() {
+        let found = case.product(engine, &mut scratch);
+        prop_assert_eq!(&found, &portable, "{:?}", engine);
+    }
+    for precision in [Precision::F32, Precision::Bf16] {
+        let engine = Engine::of(precision, usize::MAX);
+        let found = case.product(engine, &mut scratch);
+        if precision == Precision::F32 {
+            check_definition(case, f64::from, &found)?;
+        }
+        prop_assert_eq!(case.packed(engine, &mut scratch), found, "{:?}", engine);
+    }
+    Ok(())
+}
+
+fn check_definition(
+    case: &Case,
+    round: fn(f32) -> f64,
+    found: &[f32],
+) -> Result<(), TestCaseError> {
     for i in 0..case.m {
         for j in 0..case.n {
-            let (expected, size) = element(case, i, j);
-            let error = (f64::from(portable[i * case.n + j]) - expected).abs();
+            let (expected, size) = element(case, round, i, j);
+            let error = (f64::from(found[i * case.n + j]) - expected).abs();
             // Each of `k` sums is off by half a unit in the last place at most.
             let bound = size * case.k as f64 * f64::from(f32::EPSILON);
             prop_assert!(error <= bound, "{i}, {j}: off by {error} of {size}");
         }
-    }
-    for engine in engines() {
-        let found = case.product(engine, &mut scratch);
-        prop_assert_eq!(&found, &portable, "{:?}", engine);
     }
     Ok(())
 }
@@ -145,14 +185,14 @@ proptest! {
         let case = Case::new([m, n, k], transposed, Write::Set);
         let cut = (cut * m as f64) as usize;
         for engine in engines() {
-            let mut scratch = Bf16Scratch::default();
+            let mut scratch = Scratch::default();
             let whole = case.product(engine, &mut scratch);
             let mut parts = vec![f32::NAN; m * n];
             let (top, bottom) = parts.split_at_mut(cut * n);
             for (rows, part) in [(0..cut, top), (cut..m, bottom)] {
                 let part = MatMut::row_major(part, rows.len(), n);
                 let a = case.a().t().columns(rows).t();
-                product_with(engine, part, a, case.b(), Write::Set, &mut scratch);
+                engine.product(part, a, case.b(), Write::Set, &mut scratch);
             }
             prop_assert_eq!(parts, whole, "{:?}", engine);
         }
@@ -161,17 +201,17 @@ proptest! {
 
 /// `[n]·[1]` with each engine: the values as they are rounded.
 fn rounded(values: &[f32]) -> Vec<Vec<f32>> {
-    let round = |engine| {
+    let round = |engine: Engine| {
         let mut out = vec![f32::NAN; values.len()];
         let c = MatMut::row_major(&mut out, values.len(), 1);
         let (a, one) = (
             Mat::row_major(values, values.len(), 1),
             Mat::row_major(&[1.0], 1, 1),
         );
-        product_with(engine, c, a, one, Write::Set, &mut Bf16Scratch::default());
+        engine.product(c, a, one, Write::Set, &mut Scratch::default());
         out
     };
-    engines().into_iter().map(round).collect()
+    engines_of_bf16().into_iter().map(round).collect()
 }
 
 #[test]
@@ -213,24 +253,10 @@ fn small_integers_are_exact() {
         let mut c = [100.0, 200.0, 300.0, 400.0];
         let a = Mat::row_major(&[1.0, 2.0, 3.0, 4.0, 5.0, 6.0], 2, 3);
         let b = Mat::row_major(&[7.0, -8.0, 9.0, 10.0, -11.0, 12.0], 3, 2);
-        let scratch = &mut Bf16Scratch::default();
-        product_with(
-            engine,
-            MatMut::row_major(&mut c, 2, 2),
-            a,
-            b,
-            Write::Add,
-            scratch,
-        );
+        let scratch = &mut Scratch::default();
+        engine.product(MatMut::row_major(&mut c, 2, 2), a, b, Write::Add, scratch);
         assert_eq!(c, [92.0, 248.0, 307.0, 490.0]);
-        product_with(
-            engine,
-            MatMut::row_major(&mut c, 2, 2),
-            a,
-            b,
-            Write::Set,
-            scratch,
-        );
+        engine.product(MatMut::row_major(&mut c, 2, 2), a, b, Write::Set, scratch);
         assert_eq!(c, [-8.0, 48.0, 7.0, 90.0]);
     }
 }
@@ -239,12 +265,11 @@ fn small_integers_are_exact() {
 fn columns_are_a_view() {
     let case = Case::new([5, 40, 30], [false, true], Write::Set);
     for engine in engines() {
-        let scratch = &mut Bf16Scratch::default();
+        let scratch = &mut Scratch::default();
         let whole = case.product(engine, scratch);
         let mut found = vec![f32::NAN; 5 * 20];
         let b = case.b().columns(3..23);
-        product_with(
-            engine,
+        engine.product(
             MatMut::row_major(&mut found, 5, 20),
             case.a(),
             b,
@@ -264,9 +289,9 @@ fn nothing_is_allocated_after_warm_up() {
         Case::new([50, 33, 41], [true; 2], Write::Set),
     );
     for engine in engines() {
-        let mut scratch = Bf16Scratch::default();
+        let mut scratch = Scratch::default();
         large.product(engine, &mut scratch);
-        let buffers = |s: &Bf16Scratch| [&s.left, &s.right].map(|b| (b.as_ptr(), b.capacity()));
+        let buffers = |s: &Scratch| [&s.left, &s.right].map(|b| (b.as_ptr(), b.capacity()));
         let before = buffers(&scratch);
         small.product(engine, &mut scratch);
         large.product(engine, &mut scratch);

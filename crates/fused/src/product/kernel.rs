@@ -3,6 +3,7 @@
 use std::arch::x86_64::*;
 
 use super::LANES;
+use super::pack::{Part, exact, rounded};
 
 /// Pairs of `k` in a block. With 128, a tile of the left operand fits in L1 and a block of the right
 /// one in L2; 256 is no faster.
@@ -18,6 +19,10 @@ pub(super) const TILE_PANELS: usize = 2;
 pub(super) trait Arithmetic {
     /// Words that a pair of `k` takes: one of two bf16, or two f32.
     const WORDS: usize;
+    /// From a pair to the next in a packed row.
+    const ROW_PAIR: usize;
+    /// From the even word of a pair to the odd one in a packed row.
+    const ROW_ODD: usize;
 
     /// `acc + a·b` for a word.
     ///
@@ -25,21 +30,25 @@ pub(super) trait Arithmetic {
     /// The processor has AVX-512 F and BF16.
     unsafe fn multiply_add(acc: __m512, a: __m512i, b: __m512i) -> __m512;
 
-    /// Stores pairs of bf16 as words: the word for the odd ones [`Layout::odd`] after the even ones.
+    /// Packs rows that have their `k` side by side, row after row.
     ///
     /// # Safety
-    /// As above, and registers can be stored at those places.
-    unsafe fn store(to: *mut u32, odd: usize, pairs: __m512i);
+    /// The processor has AVX-512 F, BW and BF16, `part` is readable, its `k_stride` is 1, and `to` has
+    /// room for `part.n` rows.
+    unsafe fn pack_rows(to: *mut u32, part: Part);
+
+    /// Packs up to [`LANES`] rows or columns as a panel, pair after pair.
+    ///
+    /// # Safety
+    /// The processor has AVX-512 F, BW and BF16, `part` is readable, one of its strides is 1, and `to`
+    /// has room for a panel.
+    unsafe fn pack_panel(to: *mut u32, part: Part);
 }
 
-/// Words are f32.
-pub(super) struct Fma;
-
-/// Words are pairs of bf16.
-pub(super) struct Dot;
-
-impl Arithmetic for Fma {
+impl Arithmetic for Exact {
     const WORDS: usize = 2;
+    const ROW_PAIR: usize = 2;
+    const ROW_ODD: usize = 1;
 
     #[inline]
     #[target_feature(enable = "avx512f,avx512bf16")]
@@ -47,20 +56,52 @@ impl Arithmetic for Fma {
         _mm512_fmadd_ps(_mm512_castsi512_ps(a), _mm512_castsi512_ps(b), acc)
     }
 
+    unsafe fn pack_rows(to: *mut u32, part: Part) {
+        // SAFETY: the caller's promise.
+        unsafe { exact::rows(to, part) }
+    }
+
+    unsafe fn pack_panel(to: *mut u32, part: Part) {
+        // SAFETY: the caller's promise.
+        unsafe { exact::panel(to, part) }
+    }
+}
+
+/// Words are f32 as they are.
+pub(super) struct Exact;
+
+/// Words are f32 that were rounded to bf16.
+pub(super) struct Fma;
+
+/// Words are pairs of bf16.
+pub(super) struct Dot;
+
+impl Arithmetic for Fma {
+    const WORDS: usize = 2;
+    const ROW_PAIR: usize = 1;
+    const ROW_ODD: usize = BLOCK_PAIRS;
+
     #[inline]
     #[target_feature(enable = "avx512f,avx512bf16")]
-    unsafe fn store(to: *mut u32, odd: usize, pairs: __m512i) {
-        let high = _mm512_set1_epi32(0xffff_0000_u32 as i32);
+    unsafe fn multiply_add(acc: __m512, a: __m512i, b: __m512i) -> __m512 {
+        _mm512_fmadd_ps(_mm512_castsi512_ps(a), _mm512_castsi512_ps(b), acc)
+    }
+
+    unsafe fn pack_rows(to: *mut u32, part: Part) {
         // SAFETY: the caller's promise.
-        unsafe {
-            _mm512_storeu_si512(to.cast(), _mm512_slli_epi32::<16>(pairs));
-            _mm512_storeu_si512(to.add(odd).cast(), _mm512_and_si512(pairs, high));
-        }
+        unsafe { rounded::rows::<Self>(to, part) }
+    }
+
+    unsafe fn pack_panel(to: *mut u32, part: Part) {
+        // SAFETY: the caller's promise.
+        unsafe { rounded::panel::<Self>(to, part) }
     }
 }
 
 impl Arithmetic for Dot {
     const WORDS: usize = 1;
+    const ROW_PAIR: usize = 1;
+    const ROW_ODD: usize = 0;
 
     #[inline]
     #[target_feature(enable = "avx512f,avx512bf16")]
@@ -70,11 +111,14 @@ impl Arithmetic for Dot {
         _mm512_dpbf16_ps(acc, a, b)
     }
 
-    #[inline]
-    #[target_feature(enable = "avx512f,avx512bf16")]
-    unsafe fn store(to: *mut u32, _: usize, pairs: __m512i) {
+    unsafe fn pack_rows(to: *mut u32, part: Part) {
         // SAFETY: the caller's promise.
-        unsafe { _mm512_storeu_si512(to.cast(), pairs) }
+        unsafe { rounded::rows::<Self>(to, part) }
+    }
+
+    unsafe fn pack_panel(to: *mut u32, part: Part) {
+        // SAFETY: the caller's promise.
+        unsafe { rounded::panel::<Self>(to, part) }
     }
 }
 
@@ -88,7 +132,7 @@ pub(super) trait Layout {
     const ODD: usize;
 }
 
-/// Row after row, all the even words of a row before the odd ones.
+/// Row after row, the words of a row as the arithmetic likes them.
 pub(super) struct Rows<A>(A);
 
 /// Pair after pair, like a panel of the right operand.
@@ -97,8 +141,8 @@ pub(super) struct Columns<A>(A);
 impl<A: Arithmetic> Layout for Rows<A> {
     /// A line more than needed, so that the rows do not all fall into the same set of the cache.
     const ROW: usize = A::WORDS * BLOCK_PAIRS + LANES;
-    const PAIR: usize = 1;
-    const ODD: usize = BLOCK_PAIRS;
+    const PAIR: usize = A::ROW_PAIR;
+    const ODD: usize = A::ROW_ODD;
 }
 
 impl<A: Arithmetic> Layout for Columns<A> {

@@ -1,11 +1,10 @@
-//! Matrix products on the calling thread.
+//! Products by the `gemm` crate.
 
 use crate::matrix::{Mat, MatMut, Write};
 
-/// `c = a·b` or `c += a·b` in f32, by the `gemm` crate's kernels for this processor.
+/// `c = a·b` or `c += a·b` in f32, by the `gemm` crate's kernels for this processor, on the calling thread.
 ///
-/// Shapes: `a` is `[m, k]`, `b` `[k, n]`, `c` `[m, n]`. Never starts a thread: a batch is cut over
-/// threads, not a product (on few cores the fork costs more than it brings).
+/// Shapes: `a` is `[m, k]`, `b` `[k, n]`, `c` `[m, n]`.
 ///
 /// # Panics
 /// When the shapes do not fit.

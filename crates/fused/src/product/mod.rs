@@ -1,0 +1,194 @@
+//! Matrix products on the calling thread, in f32 or with operands rounded to bf16.
+//!
+//! A thread takes many chunks of a batch through the same weights, so the weights are packed once a step
+//! ([`PackedMatrix`]) and not once a product. No library at hand lets one do that, hence the kernels of
+//! this module for processors with AVX-512; everywhere else, and for narrow operands, f32 products are
+//! those of the `gemm` crate.
+//!
+//! The formula of bf16, for every processor: operands are rounded to bf16 (nearest, ties to even,
+//! subnormal numbers to zero), products are exact and sums are in f32, from `k = 0` on in pairs of which
+//! the odd one comes first. That is the order of AVX-512's `vdpbf16ps`, so all engines give the same bits
+//! (short of subnormal results, which that instruction flushes to zero), and an element's bits depend
+//! neither on the tile it falls into nor on how the caller cuts the rows.
+
+#[cfg(target_arch = "x86_64")]
+mod blocked;
+#[cfg(target_arch = "x86_64")]
+mod kernel;
+mod library;
+#[cfg(target_arch = "x86_64")]
+mod pack;
+mod packed;
+mod portable;
+#[cfg(test)]
+mod tests;
+
+pub use library::product;
+pub use packed::PackedMatrix;
+
+use crate::matrix::{Mat, MatMut, Write};
+use crate::mode::Precision;
+
+/// Buffers that operands are packed into; reused, so that nothing is allocated after warm-up.
+#[derive(Debug, Default)]
+struct Scratch {
+    /// A tile of rows of the left operand.
+    left: Vec<Line>,
+    /// A block of the right operand.
+    right: Vec<Line>,
+}
+
+/// A cache line of 32-bit words: pairs of bf16 or f32, as the engine likes it.
+#[repr(align(64))]
+#[derive(Clone, Copy, Debug, Default)]
+struct Line([u32; LANES]);
+
+/// 32-bit words in an AVX-512 register.
+const LANES: usize = 16;
+
+/// Whether this processor has AVX-512 BF16.
+pub fn bf16_is_available() -> bool {
+    #[cfg(target_arch = "x86_64")]
+    {
+        use std::arch::is_x86_feature_detected as has;
+        has!("avx512f") && has!("avx512bw") && has!("avx512bf16")
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    false
+}
+
+/// Products of one thread, in one precision. Never starts a thread: a batch is cut over threads, not a
+/// product (on few cores the fork costs more than it brings).
+#[derive(Debug, Default)]
+pub struct Multiplier {
+    precision: Precision,
+    scratch: Scratch,
+}
+
+impl Multiplier {
+    /// Makes empty buffers.
+    pub fn new(precision: Precision) -> Self {
+        Self {
+            precision,
+            scratch: Scratch::default(),
+        }
+    }
+
+    /// `c = a·b` or `c += a·b`. Shapes: `a` is `[m, k]`, `b` `[k, n]`, `c` `[m, n]`.
+    ///
+    /// # Panics
+    /// When the shapes do not fit.
+    pub fn product(&mut self, c: MatMut<'_>, a: Mat<'_>, b: Mat<'_>, write: Write) {
+        let narrowest = a.cols.min(b.cols).min(a.rows);
+        let engine = Engine::of(self.precision, narrowest);
+        engine.product(c, a, b, write, &mut self.scratch);
+    }
+
+    /// As [`product`](Self::product), with a right operand packed before, in its precision.
+    ///
+    /// # Panics
+    /// When the shapes do not fit.
+    pub fn product_packed(&mut self, c: MatMut<'_>, a: Mat<'_>, b: &PackedMatrix, write: Write) {
+        b.multiply(c, a, write, &mut self.scratch);
+    }
+}
+
+/// A right operand.
+#[derive(Clone, Copy)]
+enum Right<'a> {
+    Plain(Mat<'a>),
+    /// All blocks, packed.
+    Packed(&'a [Line]),
+}
+
+/// How products are computed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Engine {
+    /// f32 by the `gemm` crate.
+    Library,
+    /// f32 by this module's AVX-512 kernel.
+    #[cfg(target_arch = "x86_64")]
+    Exact,
+    /// bf16 in plain code.
+    Portable,
+    /// bf16 with AVX-512: operands rounded by the BF16 instructions, then multiplied as f32. The product
+    /// of two bf16 is exact in f32, so a fused multiply-add loses nothing.
+    #[cfg(target_arch = "x86_64")]
+    Fma,
+    /// bf16 with AVX-512 BF16's `vdpbf16ps`.
+    #[cfg(target_arch = "x86_64")]
+    Dot,
+}
+
+/// Operands as narrow as this go to the `gemm` crate, in f32 always: packing would cost more than it
+/// saves.
+const NARROW: usize = 16;
+
+impl Engine {
+    fn of(precision: Precision, narrowest: usize) -> Self {
+        match precision {
+            _ if narrowest <= NARROW => Self::Library,
+            Precision::F32 => Self::of_f32(),
+            Precision::Bf16 => Self::of_bf16(),
+        }
+    }
+
+    fn of_f32() -> Self {
+        #[cfg(target_arch = "x86_64")]
+        if bf16_is_available() {
+            return Self::Exact;
+        }
+        Self::Library
+    }
+
+    /// Intel's cores from Golden Cove on run `vdpbf16ps` every other cycle, half the speed of f32's
+    /// multiply-adds (104 against 215 GFLOP/s at 3.5 GHz, group `peak` of the benchmark `gemm`): they
+    /// have AMX for bf16. Zen 4 runs it at twice f32's speed (<https://github.com/iree-org/iree/pull/15089>).
+    /// AVX-512 FP16 tells the former from the latter and from Cooper Lake.
+    fn of_bf16() -> Self {
+        #[cfg(target_arch = "x86_64")]
+        if bf16_is_available() {
+            return if std::arch::is_x86_feature_detected!("avx512fp16") {
+                Self::Fma
+            } else {
+                Self::Dot
+            };
+        }
+        Self::Portable
+    }
+
+    fn product(self, c: MatMut<'_>, a: Mat<'_>, b: Mat<'_>, write: Write, scratch: &mut Scratch) {
+        let shape = (c.rows, b.rows, c.cols);
+        assert_eq!((a.rows, a.cols, b.cols), shape, "shapes of a product");
+        if is_trivial(&c, a.cols) {
+            return fill_trivial(c, write);
+        }
+        match self {
+            Self::Library => product(c, a, b, write),
+            Self::Portable => portable::product(c, a, b, write, scratch),
+            #[cfg(target_arch = "x86_64")]
+            _ => self.blocked(c, a, Right::Plain(b), write, scratch),
+        }
+    }
+
+    #[cfg(target_arch = "x86_64")]
+    fn blocked(self, c: MatMut<'_>, a: Mat<'_>, b: Right<'_>, write: Write, scratch: &mut Scratch) {
+        match self {
+            Self::Exact => blocked::product::<kernel::Exact>(c, a, b, write, scratch),
+            Self::Fma => blocked::product::<kernel::Fma>(c, a, b, write, scratch),
+            Self::Dot => blocked::product::<kernel::Dot>(c, a, b, write, scratch),
+            Self::Library | Self::Portable => unreachable!("{self:?} does not work in blocks"),
+        }
+    }
+}
+
+/// Whether there is nothing to multiply.
+fn is_trivial(c: &MatMut<'_>, k: usize) -> bool {
+    c.values.is_empty() || k == 0
+}
+
+fn fill_trivial(c: MatMut<'_>, write: Write) {
+    if write == Write::Set {
+        c.values.fill(0.0);
+    }
+}

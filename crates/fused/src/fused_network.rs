@@ -159,7 +159,7 @@ impl FusedNetwork {
     pub fn step(&mut self, lr: f64, scale: f64) {
         self.optimizer
             .step(&mut self.params, &self.gradient, lr, scale);
-        self.weights.forget();
+        self.weights.pack(&self.network, &self.params);
     }
 
     /// Copies every parameter out.
@@ -183,7 +183,7 @@ impl FusedNetwork {
             params[param.range()].copy_from_slice(&saved.values);
         }
         self.params = params;
-        self.weights.forget();
+        self.weights.pack(&self.network, &self.params);
         Ok(())
     }
 
@@ -222,9 +222,8 @@ impl FusedNetwork {
         )
     }
 
-    /// Makes sure that there are `n` chunks and that the packed weights are those of the parameters.
+    /// Makes sure that there are `n` chunks.
     fn prepare(&mut self, n: usize) {
-        self.weights.refresh(&self.network, &self.params);
         while self.chunks.len() < n {
             self.chunks.push(Chunk::new(&self.network, self.precision));
         }

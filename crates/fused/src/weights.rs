@@ -12,7 +12,6 @@ use crate::product::PackedMatrix;
 pub(crate) struct Weights {
     /// Indexed like the parameters; none for biases.
     layers: Vec<Option<Layer>>,
-    is_current: bool,
 }
 
 #[derive(Debug)]
@@ -21,6 +20,15 @@ struct Layer {
     forward: PackedMatrix,
     /// `W`, for `dx = dy·W`; none where no gradient goes back.
     backward: Option<PackedMatrix>,
+}
+
+impl Layer {
+    fn pack(&mut self, weight: Mat<'_>) {
+        self.forward.pack(weight.t());
+        if let Some(backward) = &mut self.backward {
+            backward.pack(weight);
+        }
+    }
 }
 
 impl Weights {
@@ -36,31 +44,15 @@ impl Weights {
                 });
             }
         }
-        Self {
-            layers,
-            is_current: true,
-        }
+        Self { layers }
     }
 
-    /// Has to be called when the parameters have changed.
-    pub fn forget(&mut self) {
-        self.is_current = false;
-    }
-
-    /// Packs the weights anew if they have changed.
-    pub fn refresh(&mut self, network: &Network, params: &[f32]) {
-        if std::mem::replace(&mut self.is_current, true) {
-            return;
-        }
+    /// Packs the weights anew after a change of the parameters.
+    pub fn pack(&mut self, network: &Network, params: &[f32]) {
         let layers = self.layers.par_iter_mut().enumerate();
         layers.for_each(|(i, layer)| {
-            let Some(layer) = layer else {
-                return;
-            };
-            let weight = matrix(network, params, i);
-            layer.forward.pack(weight.t());
-            if let Some(backward) = &mut layer.backward {
-                backward.pack(weight);
+            if let Some(layer) = layer {
+                layer.pack(matrix(network, params, i));
             }
         });
     }

@@ -8,8 +8,9 @@ use crate::mode::Precision;
 use crate::network::{Linear, Network, Piece};
 use crate::product::Multiplier;
 
-/// Rows of a weight whose gradient is one task: enough to pack the other operand once for many.
-const BLOCK_ROWS: usize = 128;
+/// Rows of a weight whose gradient is one task, at most: enough to pack the other operand once for many,
+/// few enough to share the work out.
+const BLOCK_ROWS: usize = 192;
 
 /// A run of the flat gradient vector that one task writes.
 #[derive(Debug)]
@@ -48,8 +49,9 @@ impl Segment {
                     multiplier,
                 });
             };
-            for first in (0..linear.n_out).step_by(BLOCK_ROWS) {
-                let rows = first..(first + BLOCK_ROWS).min(linear.n_out);
+            let n_blocks = linear.n_out.div_ceil(BLOCK_ROWS);
+            for block in 0..n_blocks {
+                let rows = block * linear.n_out / n_blocks..(block + 1) * linear.n_out / n_blocks;
                 push(Part::Weight(rows.clone()), rows.len() * linear.n_in);
             }
             push(

@@ -120,16 +120,14 @@ enum Engine {
     Dot,
 }
 
-/// Operands as narrow as this go to the `gemm` crate, in f32 always: packing would cost more than it
-/// saves.
+/// Operands as narrow as this stay in f32: rounding would cost more than it saves.
 const NARROW: usize = 16;
 
 impl Engine {
     fn of(precision: Precision, narrowest: usize) -> Self {
         match precision {
-            _ if narrowest <= NARROW => Self::Library,
-            Precision::F32 => Self::of_f32(),
-            Precision::Bf16 => Self::of_bf16(),
+            Precision::Bf16 if narrowest > NARROW => Self::of_bf16(),
+            Precision::F32 | Precision::Bf16 => Self::of_f32(),
         }
     }
 

@@ -7,7 +7,7 @@ use crate::matrix::{Mat, MatMut, Write};
 use crate::mode::{Mode, Precision};
 use crate::network::{DotInteraction, Linear, Network, Piece, Value};
 use crate::product::Multiplier;
-use crate::weights::Weights;
+use crate::segments::Segments;
 
 /// What a chunk reads besides its own buffers.
 #[derive(Clone, Copy)]
@@ -16,7 +16,7 @@ pub(crate) struct Context<'a> {
     /// The flat parameters.
     pub params: &'a [f32],
     /// The weights among them, packed.
-    pub weights: &'a Weights,
+    pub segments: &'a Segments,
     /// For each piece, how the gradients of its inputs are written.
     pub writes: &'a [[Write; 2]],
     pub mode: Mode,
@@ -147,12 +147,12 @@ impl Chunk {
     fn linear(&mut self, piece: &Linear, context: &Context<'_>, inputs: ChunkInputs<'_>) {
         let (before, after) = self.values.split_at_mut(piece.output.0 - INPUTS);
         let (x, y) = (source(piece.input, inputs, before), &mut after[0]);
-        self.multiplier.product_packed(
-            MatMut::row_major(y, self.rows, piece.n_out),
-            Mat::row_major(x, self.rows, piece.n_in),
-            context.weights.forward(piece),
-            Write::Set,
-        );
+        let x = Mat::row_major(x, self.rows, piece.n_in);
+        for part in context.segments.weight(piece) {
+            let y = MatMut::row_major(y, self.rows, piece.n_out).columns(part.rows.clone());
+            self.multiplier
+                .product_packed(y, x, &part.forward, Write::Set);
+        }
         linear::bias_activation(y, bias(piece, context), piece.activation);
         if let (Some(dropout), Mode::Train { seed, step }) = (&piece.dropout, context.mode) {
             linear::drop_out(dropout, seed, step, inputs.start * piece.n_out, y);
@@ -172,16 +172,19 @@ impl Chunk {
         let (y, dy) = (&self.values[output], &mut after[0]);
         let kept = linear::kept(piece.dropout.as_ref());
         linear::bias_activation_gradient(dy, y, piece.activation, kept, &mut self.biases[bias]);
-        let dx = target(piece.input, before, d_embeddings);
-        let (Some(dx), Some(weight)) = (dx, context.weights.backward(piece)) else {
+        let Some(dx) = target(piece.input, before, d_embeddings) else {
             return;
         };
-        self.multiplier.product_packed(
-            MatMut::row_major(dx, self.rows, piece.n_in),
-            Mat::row_major(dy, self.rows, piece.n_out),
-            weight,
-            write,
-        );
+        let dy = Mat::row_major(dy, self.rows, piece.n_out);
+        let mut write = write;
+        for part in context.segments.weight(piece) {
+            if let Some(weight) = &part.backward {
+                let dx = MatMut::row_major(dx, self.rows, piece.n_in);
+                let dy = dy.columns(part.rows.clone());
+                self.multiplier.product_packed(dx, dy, weight, write);
+                write = Write::Add;
+            }
+        }
     }
 
     fn interact(&mut self, piece: &DotInteraction, inputs: ChunkInputs<'_>) {

@@ -8,8 +8,7 @@ use crate::matrix::Write;
 use crate::mode::{Inputs, Mode, Precision};
 use crate::network::{Network, Piece, Value};
 use crate::optim::FlatOptimizer;
-use crate::segments::{Segment, for_each};
-use crate::weights::Weights;
+use crate::segments::{Run, Segments};
 use crate::{DenseRule, FusedError, NamedTensor, OptimizerState, WeightDecay};
 
 /// Samples that one thread takes through the network at a time, at most: more would leave the cache,
@@ -31,11 +30,10 @@ pub struct FusedNetwork {
     network: Network,
     precision: Precision,
     params: Vec<f32>,
-    weights: Weights,
     gradient: Vec<f32>,
     optimizer: FlatOptimizer,
     chunks: Vec<Chunk>,
-    segments: Vec<Segment>,
+    segments: Segments,
     writes: Vec<[Write; 2]>,
 }
 
@@ -60,12 +58,11 @@ impl FusedNetwork {
             .flat_map(|param| param.initial(seed));
         let params: Vec<f32> = params.collect();
         Ok(Self {
-            weights: Weights::new(&network, &params, precision),
-            params,
             gradient: vec![0.0; network.n_params()],
             optimizer: FlatOptimizer::new(network.n_params(), rule, weight_decay),
             chunks: Vec::new(),
-            segments: Segment::of(&network, precision),
+            segments: Segments::new(&network, &params, precision),
+            params,
             writes: writes(&network),
             precision,
             network,
@@ -120,8 +117,11 @@ impl FusedNetwork {
                 .enumerate()
                 .for_each(pass);
         }
-        self.sum_gradients(inputs, rows);
         let chunks = &self.chunks[..inputs.n.div_ceil(rows)];
+        let network = &self.network;
+        let part = |i| slice(network, inputs, i, rows);
+        self.segments
+            .sum_gradients(network, chunks, part, &mut self.gradient);
         Ok(chunks.iter().map(|chunk| chunk.loss).sum::<f64>() / inputs.n as f64)
     }
 
@@ -157,9 +157,13 @@ impl FusedNetwork {
 
     /// Updates the parameters with the gradients of the last batch times `scale`.
     pub fn step(&mut self, lr: f64, scale: f64) {
-        self.optimizer
-            .step(&mut self.params, &self.gradient, lr, scale);
-        self.weights.pack(&self.network, &self.params);
+        let update = self.optimizer.begin(lr, scale);
+        let run = Run {
+            params: &mut self.params,
+            gradient: &self.gradient,
+            slots: self.optimizer.slots(),
+        };
+        self.segments.update(run, update);
     }
 
     /// Copies every parameter out.
@@ -183,7 +187,7 @@ impl FusedNetwork {
             params[param.range()].copy_from_slice(&saved.values);
         }
         self.params = params;
-        self.weights.pack(&self.network, &self.params);
+        self.segments.pack(&self.params);
         Ok(())
     }
 
@@ -233,25 +237,12 @@ impl FusedNetwork {
         let context = Context {
             network: &self.network,
             params: &self.params,
-            weights: &self.weights,
+            segments: &self.segments,
             writes: &self.writes,
             mode,
             batch,
         };
         (&mut self.chunks, context)
-    }
-
-    /// Sums the gradients of the parameters over the chunks, in their order.
-    fn sum_gradients(&mut self, inputs: Inputs<'_>, rows: usize) {
-        let chunks = &self.chunks[..inputs.n.div_ceil(rows)];
-        let network = &self.network;
-        for_each(&mut self.segments, &mut self.gradient, &|segment, out| {
-            for (i, chunk) in chunks.iter().enumerate() {
-                let part = slice(network, inputs, i, rows);
-                let write = if i == 0 { Write::Set } else { Write::Add };
-                segment.add(network, chunk, part, out, write);
-            }
-        });
     }
 }
 

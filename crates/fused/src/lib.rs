@@ -25,7 +25,6 @@ mod product;
 mod segments;
 mod simd;
 mod tensors;
-mod weights;
 
 pub use error::FusedError;
 pub use fused_network::FusedNetwork;

@@ -1,14 +1,10 @@
 //! Optimisers of the dense parameters over one flat vector, with state that can be saved.
 
-use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
 use crate::network::Network;
 use crate::simd::multiversion;
 use crate::{FusedError, NamedTensor, OptimizerState};
-
-/// Parameters that one task updates.
-const BLOCK: usize = 1 << 14;
 
 /// The update rule; `g` is the gradient, `t` the number of the step from 1.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
@@ -81,6 +77,35 @@ pub(crate) struct FlatOptimizer {
     slots: Vec<Vec<f32>>,
 }
 
+/// Most values that a rule keeps for a parameter.
+pub(crate) const MAX_SLOTS: usize = 2;
+
+/// One step's update of any run of the parameters.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Update {
+    now: Now,
+    rule: Rule,
+}
+
+/// A rule with its constants on one step.
+#[derive(Clone, Copy, Debug)]
+enum Rule {
+    Sgd,
+    Adagrad { eps: f32 },
+    Adam(Adam),
+}
+
+impl Update {
+    /// Updates parameters from their gradients and state.
+    pub fn apply(&self, w: &mut [f32], g: &[f32], [first, second]: [&mut [f32]; MAX_SLOTS]) {
+        match self.rule {
+            Rule::Sgd => sgd(w, g, self.now),
+            Rule::Adagrad { eps } => adagrad(w, g, first, self.now, eps),
+            Rule::Adam(adam) => adam_step(w, g, first, second, self.now, adam),
+        }
+    }
+}
+
 /// What all parameters of one step share.
 #[derive(Clone, Copy, Debug)]
 struct Now {
@@ -103,24 +128,25 @@ impl FlatOptimizer {
         }
     }
 
-    /// Updates `params` with `gradient · scale`, blocks of them in parallel.
-    pub fn step(&mut self, params: &mut [f32], gradient: &[f32], lr: f64, scale: f64) {
+    /// Begins the next step, whose gradients are to be multiplied by `scale`.
+    pub fn begin(&mut self, lr: f64, scale: f64) -> Update {
         self.step += 1;
-        let now = self.now(lr, scale);
-        let blocks = params.par_chunks_mut(BLOCK).zip(gradient.par_chunks(BLOCK));
-        match (self.rule, self.slots.as_mut_slice()) {
-            (DenseRule::Adagrad { eps }, [sum]) => blocks
-                .zip(sum.par_chunks_mut(BLOCK))
-                .for_each(|((w, g), sum)| adagrad(w, g, sum, now, eps as f32)),
-            (DenseRule::Adam { beta1, beta2, eps }, [m, v]) => {
-                let adam = Adam::new(beta1, beta2, eps, self.step);
-                let moments = m.par_chunks_mut(BLOCK).zip(v.par_chunks_mut(BLOCK));
-                blocks
-                    .zip(moments)
-                    .for_each(|((w, g), (m, v))| adam_step(w, g, m, v, now, adam));
-            }
-            _ => blocks.for_each(|(w, g)| sgd(w, g, now)),
+        Update {
+            now: self.now(lr, scale),
+            rule: match self.rule {
+                DenseRule::Sgd => Rule::Sgd,
+                DenseRule::Adagrad { eps } => Rule::Adagrad { eps: eps as f32 },
+                DenseRule::Adam { beta1, beta2, eps } => {
+                    Rule::Adam(Adam::new(beta1, beta2, eps, self.step))
+                }
+            },
         }
+    }
+
+    /// The state, a flat vector per slot; empty for slots that the rule does not have.
+    pub fn slots(&mut self) -> [&mut [f32]; MAX_SLOTS] {
+        let mut slots = self.slots.iter_mut();
+        std::array::from_fn(|_| slots.next().map(Vec::as_mut_slice).unwrap_or_default())
     }
 
     fn now(&self, lr: f64, scale: f64) -> Now {
@@ -274,7 +300,8 @@ mod tests {
             let mut params = W;
             let mut optimizer = FlatOptimizer::new(8, rule, decay);
             for step in 0..5 {
-                optimizer.step(&mut params, &gradient(step), lr, 1.0);
+                let update = optimizer.begin(lr, 1.0);
+                update.apply(&mut params, &gradient(step), optimizer.slots());
             }
             let case = &fixture["cases"][name];
             let expected = ["w", "b"].map(|tensor| case[tensor].as_array().unwrap());
@@ -291,7 +318,9 @@ mod tests {
     #[test]
     fn the_scale_multiplies_the_gradient() {
         let (mut params, g) = (W, gradient(0));
-        FlatOptimizer::new(8, DenseRule::Sgd, WeightDecay::None).step(&mut params, &g, 1.0, 0.5);
+        let mut optimizer = FlatOptimizer::new(8, DenseRule::Sgd, WeightDecay::None);
+        let update = optimizer.begin(1.0, 0.5);
+        update.apply(&mut params, &g, optimizer.slots());
         assert_eq!(params[1], W[1] - 0.5 * g[1]);
     }
 }

@@ -1,20 +1,31 @@
-//! The gradients of the parameters, cut into tasks.
+//! The parameters, cut into runs that one task works on: its gradients, its update, its packed weights.
 
 use std::ops::Range;
 
 use crate::chunk::{Chunk, ChunkInputs, bias_starts};
-use crate::matrix::Write;
+use crate::matrix::{Mat, Write};
 use crate::mode::Precision;
-use crate::network::{Linear, Network, Piece};
-use crate::product::Multiplier;
+use crate::network::{Linear, Network, Piece, Value};
+use crate::optim::{MAX_SLOTS, Update};
+use crate::product::{Multiplier, PackedMatrix};
 
-/// Rows of a weight whose gradient is one task, at most: enough to pack the other operand once for many,
-/// few enough to share the work out.
-const BLOCK_ROWS: usize = 192;
+/// Rows of a weight that are one segment, at most: enough to pack the other operand of the gradient once
+/// for many, few enough to share the work out.
+const MAX_ROWS: usize = 192;
+/// Their number is a multiple of this (the last segment's apart), so that no tile of a product is cut.
+const ROWS_STEP: usize = 32;
 
-/// A run of the flat gradient vector that one task writes.
+/// All segments of a network, in the order of its flat parameters.
 #[derive(Debug)]
-pub(crate) struct Segment {
+pub(crate) struct Segments {
+    all: Vec<Segment>,
+    /// The segments of each parameter.
+    of_param: Vec<Range<usize>>,
+}
+
+/// A run of the flat parameters.
+#[derive(Debug)]
+struct Segment {
     /// Number of values.
     len: usize,
     /// The layer it belongs to.
@@ -25,45 +36,135 @@ pub(crate) struct Segment {
 
 #[derive(Debug)]
 enum Part {
-    /// Rows of the weight.
-    Weight(Range<usize>),
+    Weight(WeightPart),
     /// The bias; where it stands among a chunk's bias gradients.
     Bias(Range<usize>),
 }
 
-impl Segment {
-    /// All segments of a network, in the order of its flat parameters.
-    pub fn of(network: &Network, precision: Precision) -> Vec<Self> {
+/// Rows of a weight `W` `[out, in]`.
+#[derive(Debug)]
+pub(crate) struct WeightPart {
+    pub rows: Range<usize>,
+    n_in: usize,
+    /// Their transpose, for `y = x·Wᵀ`.
+    pub forward: PackedMatrix,
+    /// They, for `dx = dy·W`; none where no gradient goes back.
+    pub backward: Option<PackedMatrix>,
+}
+
+impl Segments {
+    pub fn new(network: &Network, params: &[f32], precision: Precision) -> Self {
         let (starts, _) = bias_starts(network);
-        let mut segments = Vec::new();
-        for (i, piece) in network.pieces().iter().enumerate() {
-            let Piece::Linear(linear) = piece else {
+        let mut segments = Self {
+            all: Vec::new(),
+            of_param: vec![0..0; network.params().len()],
+        };
+        for (piece, start) in starts.into_iter().enumerate() {
+            let Piece::Linear(linear) = &network.pieces()[piece] else {
                 continue;
             };
-            let mut push = |part, len| {
-                let multiplier = Multiplier::new(precision);
-                segments.push(Self {
-                    len,
-                    piece: i,
-                    part,
-                    multiplier,
-                });
-            };
-            let n_blocks = linear.n_out.div_ceil(BLOCK_ROWS);
-            for block in 0..n_blocks {
-                let rows = block * linear.n_out / n_blocks..(block + 1) * linear.n_out / n_blocks;
-                push(Part::Weight(rows.clone()), rows.len() * linear.n_in);
+            let weight = &params[network.params()[linear.weight].range()];
+            let first = segments.all.len();
+            for rows in row_blocks(linear.n_out) {
+                let values = &weight[rows.start * linear.n_in..rows.end * linear.n_in];
+                let part = WeightPart::new(linear, rows, values, precision);
+                segments.push(values.len(), piece, Part::Weight(part), precision);
             }
-            push(
-                Part::Bias(starts[i]..starts[i] + linear.n_out),
-                linear.n_out,
-            );
+            segments.of_param[linear.weight] = first..segments.all.len();
+            let bias = Part::Bias(start..start + linear.n_out);
+            segments.push(linear.n_out, piece, bias, precision);
         }
         segments
     }
 
-    /// Writes or adds what `chunk` brings to this segment.
-    pub fn add(
+    fn push(&mut self, len: usize, piece: usize, part: Part, precision: Precision) {
+        self.all.push(Segment {
+            len,
+            piece,
+            part,
+            multiplier: Multiplier::new(precision),
+        });
+    }
+
+    /// The parts of a layer's weight.
+    pub fn weight(&self, linear: &Linear) -> impl Iterator<Item = &WeightPart> {
+        let segments = &self.all[self.of_param[linear.weight].clone()];
+        segments.iter().filter_map(|segment| match &segment.part {
+            Part::Weight(part) => Some(part),
+            Part::Bias(_) => None,
+        })
+    }
+
+    /// Sums the gradients of the parameters over the chunks, in their order.
+    pub fn sum_gradients<'a>(
+        &mut self,
+        network: &Network,
+        chunks: &[Chunk],
+        inputs: impl Fn(usize) -> ChunkInputs<'a> + Sync,
+        gradient: &mut [f32],
+    ) {
+        for_each(&mut self.all, gradient, &|segment, out| {
+            for (i, chunk) in chunks.iter().enumerate() {
+                let write = if i == 0 { Write::Set } else { Write::Add };
+                segment.add(network, chunk, inputs(i), out, write);
+            }
+        });
+    }
+
+    /// Updates the parameters, and packs their weights while they are in the cache.
+    pub fn update(&mut self, run: Run<'_>, update: Update) {
+        for_each(&mut self.all, run, &|segment, run| {
+            update.apply(run.params, run.gradient, run.slots);
+            segment.part.pack(run.params);
+        });
+    }
+
+    /// Packs the weights of other parameters.
+    pub fn pack(&mut self, params: &[f32]) {
+        for_each(&mut self.all, params, &|segment, params| {
+            segment.part.pack(params);
+        });
+    }
+}
+
+/// The rows of each segment of a weight with `n` rows.
+fn row_blocks(n: usize) -> impl Iterator<Item = Range<usize>> {
+    let n_blocks = n.div_ceil(MAX_ROWS).max(1);
+    let rows = n.div_ceil(n_blocks).next_multiple_of(ROWS_STEP);
+    (0..n)
+        .step_by(rows)
+        .map(move |first| first..(first + rows).min(n))
+}
+
+impl WeightPart {
+    fn new(linear: &Linear, rows: Range<usize>, values: &[f32], precision: Precision) -> Self {
+        let weight = Mat::row_major(values, rows.len(), linear.n_in);
+        let back = linear.input != Value::DENSE;
+        Self {
+            rows,
+            n_in: linear.n_in,
+            forward: PackedMatrix::new(precision, weight.t()),
+            backward: back.then(|| PackedMatrix::new(precision, weight)),
+        }
+    }
+}
+
+impl Part {
+    fn pack(&mut self, values: &[f32]) {
+        let Self::Weight(part) = self else {
+            return;
+        };
+        let weight = Mat::row_major(values, part.rows.len(), part.n_in);
+        part.forward.pack(weight.t());
+        if let Some(backward) = &mut part.backward {
+            backward.pack(weight);
+        }
+    }
+}
+
+impl Segment {
+    /// Writes or adds what `chunk` brings to this segment's gradient.
+    fn add(
         &mut self,
         network: &Network,
         chunk: &Chunk,
@@ -72,9 +173,9 @@ impl Segment {
         write: Write,
     ) {
         match &self.part {
-            Part::Weight(rows) => {
+            Part::Weight(part) => {
                 let linear = linear(network, self.piece);
-                let rows = rows.clone();
+                let rows = part.rows.clone();
                 chunk.weight_gradient(linear, rows, inputs, &mut self.multiplier, out, write);
             }
             Part::Bias(range) => add_or_set(out, &chunk.bias_gradients()[range.clone()], write),
@@ -96,10 +197,57 @@ fn add_or_set(out: &mut [f32], values: &[f32], write: Write) {
     }
 }
 
+/// Flat values of all parameters or of a run of them.
+trait Flat: Send + Sized {
+    /// The first `n`, and the rest.
+    fn split(self, n: usize) -> (Self, Self);
+}
+
+impl Flat for &[f32] {
+    fn split(self, n: usize) -> (Self, Self) {
+        self.split_at(n)
+    }
+}
+
+impl Flat for &mut [f32] {
+    fn split(self, n: usize) -> (Self, Self) {
+        self.split_at_mut(n)
+    }
+}
+
+/// What an update reads and writes.
+pub(crate) struct Run<'a> {
+    pub params: &'a mut [f32],
+    pub gradient: &'a [f32],
+    /// The optimiser's state; empty for slots that it does not have.
+    pub slots: [&'a mut [f32]; MAX_SLOTS],
+}
+
+impl Flat for Run<'_> {
+    fn split(self, n: usize) -> (Self, Self) {
+        let (params, params2) = self.params.split_at_mut(n);
+        let (gradient, gradient2) = self.gradient.split_at(n);
+        let [(a, a2), (b, b2)] = self.slots.map(|slot| {
+            let n = n.min(slot.len());
+            slot.split_at_mut(n)
+        });
+        let run = |params, gradient, slots| Run {
+            params,
+            gradient,
+            slots,
+        };
+        (
+            run(params, gradient, [a, b]),
+            run(params2, gradient2, [a2, b2]),
+        )
+    }
+}
+
 /// Calls `task` for every segment and its values, in parallel and without allocating.
-pub(crate) fn for_each<F>(segments: &mut [Segment], values: &mut [f32], task: &F)
+fn for_each<V, F>(segments: &mut [Segment], values: V, task: &F)
 where
-    F: Fn(&mut Segment, &mut [f32]) + Sync,
+    V: Flat,
+    F: Fn(&mut Segment, V) + Sync,
 {
     if let [segment] = segments {
         return task(segment, values);
@@ -110,7 +258,7 @@ where
     // Halves of equal size rather than of equal number: the widest layers come last.
     let (left, right) = segments.split_at_mut(middle(segments));
     let n = left.iter().map(|segment| segment.len).sum();
-    let (left_values, right_values) = values.split_at_mut(n);
+    let (left_values, right_values) = values.split(n);
     rayon::join(
         || for_each(left, left_values, task),
         || for_each(right, right_values, task),

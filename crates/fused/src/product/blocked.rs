@@ -26,7 +26,7 @@ pub(super) fn product<A: Arithmetic>(
     scratch: &mut Scratch,
 ) {
     assert!(bf16_is_available() && fits(a));
-    assert!(c.values.len() == c.rows * c.cols);
+    assert!(c.cols <= c.row_stride && (c.rows - 1) * c.row_stride + c.cols <= c.values.len());
     let n_columns = match b {
         Right::Plain(b) => {
             assert!(fits(b));
@@ -55,11 +55,11 @@ pub(super) fn product<A: Arithmetic>(
             _ => Start::Values,
         };
         let left = scratch.left.as_mut_ptr().cast();
-        let (rows, columns) = (c.rows, c.cols);
+        let (rows, row_stride) = (c.rows, c.row_stride);
         let sums = Sums {
             values: &mut *c.values,
             rows,
-            columns,
+            row_stride,
             start,
         };
         // SAFETY: as above, and the other buffer has room for a tile.
@@ -127,7 +127,7 @@ fn grow(buffer: &mut Vec<Line>, n_words: usize) {
 struct Sums<'a> {
     values: &'a mut [f32],
     rows: usize,
-    columns: usize,
+    row_stride: usize,
     start: Start,
 }
 
@@ -216,10 +216,9 @@ impl Block {
         right: *const u32,
         kernel: fn(usize, usize) -> Kernel,
     ) {
-        let n = c.columns;
         let step = TILE_PANELS * LANES;
-        let start = c.start;
-        let c = &mut c.values[rows.start * n..rows.end * n];
+        let (start, row) = (c.start, c.row_stride);
+        let c = &mut c.values[rows.start * row..];
         for (i, column) in self.columns.clone().step_by(step).enumerate() {
             let width = step.min(self.columns.end - column);
             let n_panels = width.div_ceil(LANES);
@@ -232,7 +231,7 @@ impl Block {
                 b: unsafe { right.add(i * TILE_PANELS * panel) },
                 panel,
                 c: c[column..].as_mut_ptr(),
-                row: n,
+                row,
                 mask: ((1u32 << in_last) - 1) as u16,
                 start,
             };

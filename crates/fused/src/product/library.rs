@@ -1,5 +1,6 @@
 //! Products by the `gemm` crate.
 
+use super::{fill_trivial, is_trivial};
 use crate::matrix::{Mat, MatMut, Write};
 
 /// `c = a·b` or `c += a·b` in f32, by the `gemm` crate's kernels for this processor, on the calling thread.
@@ -14,18 +15,12 @@ pub fn product(c: MatMut<'_>, a: Mat<'_>, b: Mat<'_>, write: Write) {
         (c.rows, b.rows, c.cols),
         "shapes of a product"
     );
-    if c.rows == 0 || c.cols == 0 {
-        return;
-    }
-    if a.cols == 0 {
-        if write == Write::Set {
-            c.values.fill(0.0);
-        }
-        return;
+    if is_trivial(&c, a.cols) {
+        return fill_trivial(c, write);
     }
     debug_assert!(fits(a) && fits(b));
     // SAFETY: both operands have at least one element and their last one lies inside their slices,
-    // `c` is row-major and exactly `rows · cols` long and, being a unique borrow, overlaps neither.
+    // `c` has room for all its rows and, being a unique borrow, overlaps neither.
     unsafe {
         gemm::gemm(
             c.rows,
@@ -33,7 +28,7 @@ pub fn product(c: MatMut<'_>, a: Mat<'_>, b: Mat<'_>, write: Write) {
             a.cols,
             c.values.as_mut_ptr(),
             1,
-            c.cols as isize,
+            c.row_stride as isize,
             write == Write::Add,
             a.values.as_ptr(),
             a.col_stride as isize,

@@ -182,11 +182,11 @@ impl Engine {
 
 /// Whether there is nothing to multiply.
 fn is_trivial(c: &MatMut<'_>, k: usize) -> bool {
-    c.values.is_empty() || k == 0
+    c.is_empty() || k == 0
 }
 
 fn fill_trivial(c: MatMut<'_>, write: Write) {
     if write == Write::Set {
-        c.values.fill(0.0);
+        c.fill(0.0);
     }
 }

@@ -11,9 +11,6 @@ const PANEL: usize = PANEL_LINES * LANES;
 
 /// `c = a·b` or `c += a·b`; shapes fit and are not empty.
 pub(super) fn product(c: MatMut<'_>, a: Mat<'_>, b: Mat<'_>, write: Write, scratch: &mut Scratch) {
-    if write == Write::Set {
-        c.values.fill(0.0);
-    }
     let n_k = a.cols.next_multiple_of(2);
     let panel_lines = n_k * PANEL_LINES;
     let left = at_least(&mut scratch.left, n_k.div_ceil(LANES));
@@ -26,7 +23,10 @@ pub(super) fn product(c: MatMut<'_>, a: Mat<'_>, b: Mat<'_>, write: Write, scrat
             }
         }
     }
-    for (i, c) in c.values.chunks_exact_mut(c.cols).enumerate() {
+    for (i, c) in c.each_row().enumerate() {
+        if write == Write::Set {
+            c.fill(0.0);
+        }
         for k in 0..n_k {
             left[slot(k) / LANES].0[slot(k) % LANES] = word(a, i, k);
         }

@@ -148,11 +148,10 @@ impl Chunk {
         let (before, after) = self.values.split_at_mut(piece.output.0 - INPUTS);
         let (x, y) = (source(piece.input, inputs, before), &mut after[0]);
         let x = Mat::row_major(x, self.rows, piece.n_in);
-        for part in context.segments.weight(piece) {
-            let y = MatMut::row_major(y, self.rows, piece.n_out).columns(part.rows.clone());
-            self.multiplier
-                .product_packed(y, x, &part.forward, Write::Set);
-        }
+        let out = MatMut::row_major(y, self.rows, piece.n_out);
+        context
+            .segments
+            .forward(piece, out, x, &mut self.multiplier);
         linear::bias_activation(y, bias(piece, context), piece.activation);
         if let (Some(dropout), Mode::Train { seed, step }) = (&piece.dropout, context.mode) {
             linear::drop_out(dropout, seed, step, inputs.start * piece.n_out, y);
@@ -176,15 +175,9 @@ impl Chunk {
             return;
         };
         let dy = Mat::row_major(dy, self.rows, piece.n_out);
-        let mut write = write;
-        for part in context.segments.weight(piece) {
-            if let Some(weight) = &part.backward {
-                let dx = MatMut::row_major(dx, self.rows, piece.n_in);
-                let dy = dy.columns(part.rows.clone());
-                self.multiplier.product_packed(dx, dy, weight, write);
-                write = Write::Add;
-            }
-        }
+        let dx = MatMut::row_major(dx, self.rows, piece.n_in);
+        let segments = context.segments;
+        segments.backward(piece, dx, dy, write, &mut self.multiplier);
     }
 
     fn interact(&mut self, piece: &DotInteraction, inputs: ChunkInputs<'_>) {

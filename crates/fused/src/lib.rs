@@ -39,5 +39,5 @@ pub use network::{
     SelfInteraction, Value,
 };
 pub use optim::{DenseRule, WeightDecay};
-pub use product::{Multiplier, PackedMatrix, bf16_is_available, product};
+pub use product::{Multiplier, PackedMatrix, PackedParts, bf16_is_available, product};
 pub use tensors::{NamedTensor, OptimizerState};

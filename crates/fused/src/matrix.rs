@@ -107,6 +107,14 @@ impl<'a> MatMut<'a> {
         }
     }
 
+    /// The matrix again, for a while.
+    pub(crate) fn reborrow(&mut self) -> MatMut<'_> {
+        MatMut {
+            values: self.values,
+            ..*self
+        }
+    }
+
     /// Row after row; none when there are no columns.
     pub(crate) fn each_row(self) -> impl Iterator<Item = &'a mut [f32]> {
         let (rows, cols) = (self.rows, self.cols);

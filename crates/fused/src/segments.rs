@@ -3,11 +3,11 @@
 use std::ops::Range;
 
 use crate::chunk::{Chunk, ChunkInputs, bias_starts};
-use crate::matrix::{Mat, Write};
+use crate::matrix::{Mat, MatMut, Write};
 use crate::mode::Precision;
 use crate::network::{Linear, Network, Piece, Value};
 use crate::optim::{MAX_SLOTS, Update};
-use crate::product::{Multiplier, PackedMatrix};
+use crate::product::{Multiplier, PackedMatrix, PackedParts};
 
 /// Rows of a weight that are one segment, at most: enough to pack the other operand of the gradient once
 /// for many, few enough to share the work out.
@@ -43,13 +43,13 @@ enum Part {
 
 /// Rows of a weight `W` `[out, in]`.
 #[derive(Debug)]
-pub(crate) struct WeightPart {
-    pub rows: Range<usize>,
+struct WeightPart {
+    rows: Range<usize>,
     n_in: usize,
     /// Their transpose, for `y = x·Wᵀ`.
-    pub forward: PackedMatrix,
+    forward: PackedMatrix,
     /// They, for `dx = dy·W`; none where no gradient goes back.
-    pub backward: Option<PackedMatrix>,
+    backward: Option<PackedMatrix>,
 }
 
 impl Segments {
@@ -86,13 +86,39 @@ impl Segments {
         });
     }
 
-    /// The parts of a layer's weight.
-    pub fn weight(&self, linear: &Linear) -> impl Iterator<Item = &WeightPart> {
-        let segments = &self.all[self.of_param[linear.weight].clone()];
-        segments.iter().filter_map(|segment| match &segment.part {
-            Part::Weight(part) => Some(part),
-            Part::Bias(_) => None,
-        })
+    /// `y = x·Wᵀ` for a layer.
+    pub fn forward(&self, linear: &Linear, y: MatMut<'_>, x: Mat<'_>, multiplier: &mut Multiplier) {
+        let segments = self.of(linear);
+        let part = |i: usize| &segments[i].weight().forward;
+        let parts = PackedParts {
+            width: part(0).cols(),
+            part: &part,
+        };
+        multiplier.product_parts(y, x, parts, Write::Set);
+    }
+
+    /// `dx = dy·W` or `dx += dy·W` for a layer that passes its gradient back.
+    pub fn backward(
+        &self,
+        linear: &Linear,
+        mut dx: MatMut<'_>,
+        dy: Mat<'_>,
+        write: Write,
+        multiplier: &mut Multiplier,
+    ) {
+        for (i, segment) in self.of(linear).iter().enumerate() {
+            let part = segment.weight();
+            let write = if i == 0 { write } else { Write::Add };
+            if let Some(weight) = &part.backward {
+                let dy = dy.columns(part.rows.clone());
+                multiplier.product_packed(dx.reborrow(), dy, weight, write);
+            }
+        }
+    }
+
+    /// The segments of a layer's weight.
+    fn of(&self, linear: &Linear) -> &[Segment] {
+        &self.all[self.of_param[linear.weight].clone()]
     }
 
     /// Sums the gradients of the parameters over the chunks, in their order.
@@ -163,6 +189,14 @@ impl Part {
 }
 
 impl Segment {
+    /// Its part of a weight.
+    fn weight(&self) -> &WeightPart {
+        match &self.part {
+            Part::Weight(part) => part,
+            Part::Bias(_) => unreachable!("only segments of weights are asked for theirs"),
+        }
+    }
+
     /// Writes or adds what `chunk` brings to this segment's gradient.
     fn add(
         &mut self,

@@ -4,20 +4,34 @@
 use std::ops::Range;
 
 use super::kernel::{
-    Arithmetic, BLOCK_PAIRS, Columns, Kernel, Layout, Rows, Start, TILE_PANELS, TILE_ROWS, Tile,
-    kernel,
+    Arithmetic, BLOCK_K, Columns, Kernel, Layout, Rows, Start, TILE_PANELS, TILE_ROWS, Tile, kernel,
 };
 use super::pack::Part;
-use super::{LANES, Line, Right, Scratch, bf16_is_available};
+use super::{LANES, Line, Scratch, bf16_is_available};
 use crate::matrix::{Mat, MatMut, Write};
-
-/// Values of `k` in a block.
-const BLOCK_K: usize = 2 * BLOCK_PAIRS;
 
 /// Columns of a block of the right operand.
 const BLOCK_COLUMNS: usize = 512;
 
-/// `c = a·b` or `c += a·b`; shapes fit and are not empty, and `b`, if packed, was so by [`pack`].
+/// A right operand.
+#[derive(Clone, Copy)]
+pub(super) enum Right<'a> {
+    Plain(Mat<'a>),
+    Packed(Parts<'a>),
+}
+
+/// Packed matrices side by side, each as [`pack`] left it.
+#[derive(Clone, Copy)]
+pub(super) struct Parts<'a> {
+    /// Columns of each but the last; a multiple of [`TILE_COLUMNS`] when there are several.
+    pub width: usize,
+    pub part: &'a dyn Fn(usize) -> &'a [Line],
+}
+
+/// Columns of a tile.
+pub(super) const TILE_COLUMNS: usize = TILE_PANELS * LANES;
+
+/// `c = a·b` or `c += a·b`; shapes fit and are not empty.
 pub(super) fn product<A: Arithmetic>(
     c: MatMut<'_>,
     a: Mat<'_>,
@@ -27,58 +41,48 @@ pub(super) fn product<A: Arithmetic>(
 ) {
     assert!(bf16_is_available() && fits(a));
     assert!(c.cols <= c.row_stride && (c.rows - 1) * c.row_stride + c.cols <= c.values.len());
-    let n_columns = match b {
-        Right::Plain(b) => {
-            assert!(fits(b));
-            b.cols.min(BLOCK_COLUMNS)
-        }
-        Right::Packed(lines) => {
-            assert!(lines.len() * LANES >= n_words::<A>(a.cols, c.cols));
-            0
-        }
-    };
-    reserve::<A>(scratch, n_columns);
+    match b {
+        Right::Plain(b) => assert!(fits(b)),
+        Right::Packed(parts) => parts.check::<A>(a.cols, c.cols),
+    }
+    reserve::<A>(scratch, b, c.cols);
     for block in blocks(a.cols, c.cols) {
-        let right = match b {
-            Right::Plain(b) => {
-                let to = scratch.right.as_mut_ptr().cast();
-                // SAFETY: the processor has the instructions, the operand has all its elements, and the
-                // buffer has room for a block.
-                unsafe { block.pack::<A>(b, to) };
-                to.cast_const()
-            }
-            // SAFETY: the packed operand has all its blocks.
-            Right::Packed(lines) => unsafe { block.find::<A>(lines.as_ptr().cast(), a.cols) },
-        };
-        let start = match write {
-            Write::Set if block.k.start == 0 => Start::Zero,
-            _ => Start::Values,
-        };
-        let left = scratch.left.as_mut_ptr().cast();
-        let (rows, row_stride) = (c.rows, c.row_stride);
-        let sums = Sums {
-            values: &mut *c.values,
-            rows,
-            row_stride,
-            start,
-        };
-        // SAFETY: as above, and the other buffer has room for a tile.
-        unsafe { block.multiply::<A>(sums, a, left, right) };
+        // SAFETY: the processor has the instructions, the operands have all their elements, and the
+        // buffers have room for a block and a tile.
+        unsafe {
+            let right = match b {
+                Right::Plain(b) => {
+                    let to = scratch.right.as_mut_ptr().cast();
+                    block.pack::<A>(b, to);
+                    Panels::Block(to)
+                }
+                Right::Packed(parts) => Panels::Parts(parts, a.cols),
+            };
+            let sums = Sums {
+                values: &mut *c.values,
+                rows: c.rows,
+                row_stride: c.row_stride,
+                start: match write {
+                    Write::Set if block.k.start == 0 => Start::Zero,
+                    _ => Start::Values,
+                },
+            };
+            block.multiply::<A>(sums, a, scratch.left.as_mut_ptr().cast(), right);
+        }
     }
 }
 
-/// Packs all blocks of a right operand, one after the other.
+/// Packs a right operand, panel after panel.
 pub(super) fn pack<A: Arithmetic>(b: Mat<'_>, to: &mut Vec<Line>) {
     assert!(bf16_is_available() && fits(b));
-    grow(to, n_words::<A>(b.rows, b.cols));
-    for block in blocks(b.rows, b.cols) {
-        // SAFETY: the processor has the instructions, the operand has all its elements, and the buffer
-        // has room for all blocks.
-        unsafe {
-            let to: *const u32 = block.find::<A>(to.as_mut_ptr().cast(), b.rows);
-            block.pack::<A>(b, to.cast_mut());
-        }
-    }
+    grow(to, b.cols.div_ceil(LANES) * panel::<A>(b.rows));
+    let all = Block {
+        columns: 0..b.cols,
+        k: 0..b.rows,
+    };
+    // SAFETY: the processor has the instructions, the operand has all its elements, and the buffer has
+    // room for all panels.
+    unsafe { all.pack::<A>(b, to.as_mut_ptr().cast()) };
 }
 
 /// The blocks of a right operand of `k` rows and `n` columns.
@@ -91,14 +95,53 @@ fn blocks(k: usize, n: usize) -> impl Iterator<Item = Block> {
     })
 }
 
-/// Words of a packed right operand.
-fn n_words<A: Arithmetic>(k: usize, n: usize) -> usize {
-    n.div_ceil(LANES) * panel::<A>(k)
+impl Parts<'_> {
+    fn check<A: Arithmetic>(&self, k: usize, n: usize) {
+        assert!(n <= self.width || self.width.is_multiple_of(TILE_COLUMNS));
+        for (i, column) in (0..n).step_by(self.width).enumerate() {
+            let n_panels = self.width.min(n - column).div_ceil(LANES);
+            assert!((self.part)(i).len() * LANES >= n_panels * panel::<A>(k));
+        }
+    }
+}
+
+/// Where the packed panels of a block are.
+#[derive(Clone, Copy)]
+enum Panels<'a> {
+    /// Those of the block alone, from its first column on.
+    Block(*const u32),
+    /// Those of all columns and all `k`, of which there are so many.
+    Parts(Parts<'a>, usize),
+}
+
+impl Panels<'_> {
+    /// The panel of a column of `block` and the words from it to the next.
+    ///
+    /// # Safety
+    /// The panels are those of the block's operand.
+    unsafe fn at<A: Arithmetic>(&self, block: &Block, column: usize) -> (*const u32, usize) {
+        match *self {
+            Self::Block(first) => {
+                let panel = panel::<A>(block.k.len());
+                let i = (column - block.columns.start) / LANES;
+                // SAFETY: the column is one of the block.
+                (unsafe { first.add(i * panel) }, panel)
+            }
+            Self::Parts(parts, k) => {
+                let panel = panel::<A>(k);
+                let i = column % parts.width / LANES;
+                let first: *const u32 = (parts.part)(column / parts.width).as_ptr().cast();
+                let step = block.k.start / A::STEP_K * Columns::<A>::STEP;
+                // SAFETY: the part has the column and all its `k`.
+                (unsafe { first.add(i * panel + step) }, panel)
+            }
+        }
+    }
 }
 
 /// Words of a packed panel.
 fn panel<A: Arithmetic>(k: usize) -> usize {
-    k.div_ceil(2) * Columns::<A>::PAIR
+    k.div_ceil(A::STEP_K) * Columns::<A>::STEP
 }
 
 /// Whether the last element lies inside the slice, and one of the strides is 1 (so that elements can be
@@ -108,12 +151,13 @@ fn fits(m: Mat<'_>) -> bool {
     last < m.values.len() && (m.row_stride == 1 || m.col_stride == 1)
 }
 
-fn reserve<A: Arithmetic>(scratch: &mut Scratch, n_columns: usize) {
+fn reserve<A: Arithmetic>(scratch: &mut Scratch, right: Right<'_>, n_columns: usize) {
     let by_rows = TILE_ROWS * Rows::<A>::ROW;
-    let by_columns = BLOCK_PAIRS * Columns::<A>::PAIR;
-    grow(&mut scratch.left, by_rows.max(by_columns));
-    let n_panels = n_columns.div_ceil(LANES);
-    grow(&mut scratch.right, n_panels * by_columns);
+    grow(&mut scratch.left, by_rows.max(panel::<A>(BLOCK_K)));
+    if let Right::Plain(_) = right {
+        let n_panels = n_columns.min(BLOCK_COLUMNS).div_ceil(LANES);
+        grow(&mut scratch.right, n_panels * panel::<A>(BLOCK_K));
+    }
 }
 
 fn grow(buffer: &mut Vec<Line>, n_words: usize) {
@@ -138,17 +182,6 @@ struct Block {
 }
 
 impl Block {
-    /// Where the block lies in an operand of `k` rows whose packed blocks start at `all`.
-    ///
-    /// # Safety
-    /// All blocks up to this one lie behind `all`.
-    unsafe fn find<A: Arithmetic>(&self, all: *const u32, k: usize) -> *const u32 {
-        let n_panels = self.columns.len().div_ceil(LANES);
-        let before = self.columns.start / LANES * panel::<A>(k);
-        // SAFETY: the caller's promise.
-        unsafe { all.add(before + n_panels * panel::<A>(self.k.start)) }
-    }
-
     /// # Safety
     /// The processor has AVX-512 F, BW and BF16, the ranges lie in `b`, that is as [`fits`] wants it, and
     /// `to` has room for the block.
@@ -169,13 +202,13 @@ impl Block {
 
     /// # Safety
     /// The processor has AVX-512 F, BW and BF16, the ranges lie in the product, `a` is as [`fits`] wants
-    /// it, `c` has all its elements, `left` has room for a tile, and `right` is the packed block.
+    /// it, `c` has all its elements, `left` has room for a tile, and `right` has the block's panels.
     unsafe fn multiply<A: Arithmetic>(
         &self,
         mut c: Sums<'_>,
         a: Mat<'_>,
         left: *mut u32,
-        right: *const u32,
+        right: Panels<'_>,
     ) {
         // Tiles of equal height (give or take one): a low one at the end would be slow.
         let n_tiles = c.rows.div_ceil(TILE_ROWS);
@@ -213,22 +246,21 @@ impl Block {
         c: &mut Sums<'_>,
         rows: Range<usize>,
         left: *const u32,
-        right: *const u32,
+        right: Panels<'_>,
         kernel: fn(usize, usize) -> Kernel,
     ) {
-        let step = TILE_PANELS * LANES;
         let (start, row) = (c.start, c.row_stride);
         let c = &mut c.values[rows.start * row..];
-        for (i, column) in self.columns.clone().step_by(step).enumerate() {
-            let width = step.min(self.columns.end - column);
+        for column in self.columns.clone().step_by(TILE_COLUMNS) {
+            let width = TILE_COLUMNS.min(self.columns.end - column);
             let n_panels = width.div_ceil(LANES);
             let in_last = width - (n_panels - 1) * LANES;
-            let panel = panel::<A>(self.k.len());
+            // SAFETY: the caller's promise.
+            let (b, panel) = unsafe { right.at::<A>(self, column) };
             let tile = Tile {
-                pairs: self.k.len().div_ceil(2),
+                steps: self.k.len().div_ceil(A::STEP_K),
                 a: left,
-                // SAFETY: the panel lies in the block.
-                b: unsafe { right.add(i * TILE_PANELS * panel) },
+                b,
                 panel,
                 c: c[column..].as_mut_ptr(),
                 row,

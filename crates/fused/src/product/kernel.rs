@@ -5,9 +5,9 @@ use std::arch::x86_64::*;
 use super::LANES;
 use super::pack::{Part, exact, rounded};
 
-/// Pairs of `k` in a block. With 128, a tile of the left operand fits in L1 and a block of the right
-/// one in L2; 256 is no faster.
-pub(super) const BLOCK_PAIRS: usize = 128;
+/// Values of `k` in a block. With 256, a tile of the left operand fits in L1 and a block of the right
+/// one in L2; 512 is no faster.
+pub(super) const BLOCK_K: usize = 256;
 
 /// Most rows of a tile. 14 rows times two registers, two for the right operand and one for the left.
 pub(super) const TILE_ROWS: usize = 14;
@@ -17,12 +17,10 @@ pub(super) const TILE_PANELS: usize = 2;
 
 /// What the words of packed operands are, and what is done with them.
 pub(super) trait Arithmetic {
-    /// Words that a pair of `k` takes: one of two bf16, or two f32.
+    /// Values of `k` in a step of the kernel.
+    const STEP_K: usize;
+    /// Words that a step takes: one f32, one of two bf16, or two f32.
     const WORDS: usize;
-    /// From a pair to the next in a packed row.
-    const ROW_PAIR: usize;
-    /// From the even word of a pair to the odd one in a packed row.
-    const ROW_ODD: usize;
 
     /// `acc + a·b` for a word.
     ///
@@ -46,9 +44,8 @@ pub(super) trait Arithmetic {
 }
 
 impl Arithmetic for Exact {
-    const WORDS: usize = 2;
-    const ROW_PAIR: usize = 2;
-    const ROW_ODD: usize = 1;
+    const STEP_K: usize = 1;
+    const WORDS: usize = 1;
 
     #[inline]
     #[target_feature(enable = "avx512f,avx512bf16")]
@@ -77,9 +74,8 @@ pub(super) struct Fma;
 pub(super) struct Dot;
 
 impl Arithmetic for Fma {
+    const STEP_K: usize = 2;
     const WORDS: usize = 2;
-    const ROW_PAIR: usize = 1;
-    const ROW_ODD: usize = BLOCK_PAIRS;
 
     #[inline]
     #[target_feature(enable = "avx512f,avx512bf16")]
@@ -99,9 +95,8 @@ impl Arithmetic for Fma {
 }
 
 impl Arithmetic for Dot {
+    const STEP_K: usize = 2;
     const WORDS: usize = 1;
-    const ROW_PAIR: usize = 1;
-    const ROW_ODD: usize = 0;
 
     #[inline]
     #[target_feature(enable = "avx512f,avx512bf16")]
@@ -122,39 +117,39 @@ impl Arithmetic for Dot {
     }
 }
 
-/// Where a packed tile of the left operand has the word of a row and a pair.
+/// Where a packed tile of the left operand has the words of a row and a step.
 pub(super) trait Layout {
     /// From a row to the next.
     const ROW: usize;
-    /// From a pair to the next.
-    const PAIR: usize;
-    /// From the even word of a pair to the odd one.
+    /// From a step to the next.
+    const STEP: usize;
+    /// From a step's first word to its second.
     const ODD: usize;
 }
 
-/// Row after row, the words of a row as the arithmetic likes them.
+/// Row after row, all the first words of a row before the second ones.
 pub(super) struct Rows<A>(A);
 
-/// Pair after pair, like a panel of the right operand.
+/// Step after step, like a panel of the right operand.
 pub(super) struct Columns<A>(A);
 
 impl<A: Arithmetic> Layout for Rows<A> {
     /// A line more than needed, so that the rows do not all fall into the same set of the cache.
-    const ROW: usize = A::WORDS * BLOCK_PAIRS + LANES;
-    const PAIR: usize = A::ROW_PAIR;
-    const ODD: usize = A::ROW_ODD;
+    const ROW: usize = A::WORDS * Self::ODD + LANES;
+    const STEP: usize = 1;
+    const ODD: usize = BLOCK_K / A::STEP_K;
 }
 
 impl<A: Arithmetic> Layout for Columns<A> {
     const ROW: usize = 1;
-    const PAIR: usize = A::WORDS * LANES;
+    const STEP: usize = A::WORDS * LANES;
     const ODD: usize = LANES;
 }
 
 /// A tile to be computed.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Tile {
-    pub pairs: usize,
+    pub steps: usize,
     /// The packed rows of the left operand.
     pub a: *const u32,
     /// The packed panels of the right operand.
@@ -194,7 +189,7 @@ pub(super) fn kernel<A: Arithmetic, L: Layout>(rows: usize, panels: usize) -> Ke
 /// Computes a tile of `M` rows and `N` panels.
 ///
 /// # Safety
-/// The processor has AVX-512 F, BW and BF16; `a` and `b` have `tile.pairs` pairs in layout `L` and in
+/// The processor has AVX-512 F, BW and BF16; `a` and `b` have `tile.steps` steps in layout `L` and in
 /// panels, and `c` the `M` rows and the columns that the mask names.
 #[target_feature(enable = "avx512f,avx512bw,avx512bf16")]
 unsafe fn multiply<A: Arithmetic, L: Layout, const M: usize, const N: usize>(tile: &Tile) {
@@ -210,11 +205,11 @@ unsafe fn multiply<A: Arithmetic, L: Layout, const M: usize, const N: usize>(til
                 }
             }
         }
-        for pair in 0..tile.pairs {
+        for step in 0..tile.steps {
             // The odd word comes first, as in `vdpbf16ps`.
             for word in (0..A::WORDS).rev() {
-                let a = tile.a.add(pair * L::PAIR + word * L::ODD);
-                let b = tile.b.add((pair * A::WORDS + word) * LANES);
+                let a = tile.a.add(step * L::STEP + word * L::ODD);
+                let b = tile.b.add((step * A::WORDS + word) * LANES);
                 let b: [__m512i; N] =
                     std::array::from_fn(|j| _mm512_load_si512(b.add(j * tile.panel).cast()));
                 for (i, acc) in acc.iter_mut().enumerate() {

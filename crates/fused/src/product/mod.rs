@@ -24,7 +24,7 @@ mod portable;
 mod tests;
 
 pub use library::product;
-pub use packed::PackedMatrix;
+pub use packed::{PackedMatrix, PackedParts};
 
 use crate::matrix::{Mat, MatMut, Write};
 use crate::mode::Precision;
@@ -89,16 +89,18 @@ impl Multiplier {
     /// # Panics
     /// When the shapes do not fit.
     pub fn product_packed(&mut self, c: MatMut<'_>, a: Mat<'_>, b: &PackedMatrix, write: Write) {
+        let width = b.cols().max(1);
+        let part = |_| b;
+        self.product_parts(c, a, PackedParts { width, part: &part }, write);
+    }
+
+    /// As [`product_packed`](Self::product_packed), with the columns of the right operand in several parts.
+    ///
+    /// # Panics
+    /// When the shapes do not fit.
+    pub fn product_parts(&mut self, c: MatMut<'_>, a: Mat<'_>, b: PackedParts<'_>, write: Write) {
         b.multiply(c, a, write, &mut self.scratch);
     }
-}
-
-/// A right operand.
-#[derive(Clone, Copy)]
-enum Right<'a> {
-    Plain(Mat<'a>),
-    /// All blocks, packed.
-    Packed(&'a [Line]),
 }
 
 /// How products are computed.
@@ -165,12 +167,19 @@ impl Engine {
             Self::Library => product(c, a, b, write),
             Self::Portable => portable::product(c, a, b, write, scratch),
             #[cfg(target_arch = "x86_64")]
-            _ => self.blocked(c, a, Right::Plain(b), write, scratch),
+            _ => self.blocked(c, a, blocked::Right::Plain(b), write, scratch),
         }
     }
 
     #[cfg(target_arch = "x86_64")]
-    fn blocked(self, c: MatMut<'_>, a: Mat<'_>, b: Right<'_>, write: Write, scratch: &mut Scratch) {
+    fn blocked(
+        self,
+        c: MatMut<'_>,
+        a: Mat<'_>,
+        b: blocked::Right<'_>,
+        write: Write,
+        scratch: &mut Scratch,
+    ) {
         match self {
             Self::Exact => blocked::product::<kernel::Exact>(c, a, b, write, scratch),
             Self::Fma => blocked::product::<kernel::Fma>(c, a, b, write, scratch),

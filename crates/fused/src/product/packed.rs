@@ -2,7 +2,7 @@
 
 use super::{Engine, Line, Scratch, fill_trivial, is_trivial};
 #[cfg(target_arch = "x86_64")]
-use super::{Right, blocked, kernel};
+use super::{blocked, kernel};
 use crate::matrix::{Mat, MatMut, Write};
 use crate::mode::Precision;
 
@@ -69,22 +69,60 @@ impl PackedMatrix {
         }
     }
 
-    pub(super) fn multiply(&self, c: MatMut<'_>, a: Mat<'_>, write: Write, scratch: &mut Scratch) {
-        let shape = (c.rows, self.rows, c.cols);
-        assert_eq!((a.rows, a.cols, self.cols), shape, "shapes of a product");
+    /// Number of columns.
+    pub fn cols(&self) -> usize {
+        self.cols
+    }
+}
+
+/// A right operand whose columns were packed in parts.
+#[derive(Clone, Copy)]
+pub struct PackedParts<'a> {
+    /// Columns of each part but the last; a multiple of 32 when there are several.
+    pub width: usize,
+    /// Part `i`.
+    pub part: &'a dyn Fn(usize) -> &'a PackedMatrix,
+}
+
+impl PackedParts<'_> {
+    pub(super) fn multiply(self, c: MatMut<'_>, a: Mat<'_>, write: Write, scratch: &mut Scratch) {
+        self.check(&c, a);
         if is_trivial(&c, a.cols) {
             return fill_trivial(c, write);
         }
-        match self.engine {
-            Engine::Library | Engine::Portable => {
-                let b = Mat::row_major(&self.plain, self.rows, self.cols);
-                self.engine.product(c, a, b, write, scratch);
-            }
+        let engine = (self.part)(0).engine;
+        match engine {
+            Engine::Library | Engine::Portable => self.one_by_one(c, a, write, scratch),
             #[cfg(target_arch = "x86_64")]
             _ => {
-                let b = Right::Packed(&self.blocks);
-                self.engine.blocked(c, a, b, write, scratch);
+                let part = |i| (self.part)(i).blocks.as_slice();
+                let parts = blocked::Parts {
+                    width: self.width,
+                    part: &part,
+                };
+                engine.blocked(c, a, blocked::Right::Packed(parts), write, scratch);
             }
+        }
+    }
+
+    fn check(&self, c: &MatMut<'_>, a: Mat<'_>) {
+        assert_eq!(a.rows, c.rows, "rows of a product");
+        let engine = (self.part)(0).engine;
+        for (i, first) in (0..c.cols).step_by(self.width).enumerate() {
+            let part = (self.part)(i);
+            let expected = (engine, a.cols, self.width.min(c.cols - first));
+            let found = (part.engine, part.rows, part.cols);
+            assert_eq!(found, expected, "part {i} of a product");
+        }
+    }
+
+    fn one_by_one(&self, mut c: MatMut<'_>, a: Mat<'_>, write: Write, scratch: &mut Scratch) {
+        for (i, first) in (0..c.cols).step_by(self.width).enumerate() {
+            let part = (self.part)(i);
+            let b = Mat::row_major(&part.plain, part.rows, part.cols);
+            let columns = first..first + part.cols;
+            let c = c.reborrow().columns(columns);
+            part.engine.product(c, a, b, write, scratch);
         }
     }
 }

@@ -50,15 +50,45 @@ impl Case {
 }
 
 impl Case {
-    /// The product with the right operand packed, and packed anew.
-    fn packed(&self, engine: Engine, scratch: &mut Scratch) -> Vec<f32> {
+    /// The product with the right operand packed, anew and in parts of `width` columns.
+    fn packed(&self, engine: Engine, width: usize, scratch: &mut Scratch) -> Vec<f32> {
         let zeros = vec![0.0; self.k * self.n];
-        let mut b = PackedMatrix::with(engine, matrix(&zeros, self.k, self.n, self.transposed[1]));
-        b.pack(self.b());
+        let zeros = matrix(&zeros, self.k, self.n, self.transposed[1]);
+        let columns = (0..self.n).step_by(width);
+        let parts = columns.map(|first| {
+            let columns = first..(first + width).min(self.n);
+            let mut part = PackedMatrix::with(engine, zeros.columns(columns.clone()));
+            part.pack(self.b().columns(columns));
+            part
+        });
+        let parts: Vec<_> = parts.collect();
+        if parts.is_empty() {
+            return Vec::new();
+        }
         let mut c = self.c.clone();
         let out = MatMut::row_major(&mut c, self.m, self.n);
-        b.multiply(out, self.a(), self.write, scratch);
+        let part = |i: usize| &parts[i];
+        let parts = PackedParts { width, part: &part };
+        parts.multiply(out, self.a(), self.write, scratch);
         c
+    }
+
+    /// The product written to columns of a wider matrix.
+    fn into_columns(&self, engine: Engine, scratch: &mut Scratch) -> Vec<f32> {
+        let (before, wide) = (3, self.n + 7);
+        let mut all = vec![7.0; self.m * wide];
+        for (row, c) in all.chunks_mut(wide).zip(self.c.chunks(self.n.max(1))) {
+            row[before..][..c.len()].copy_from_slice(c);
+        }
+        let columns = before..before + self.n;
+        let out = MatMut::row_major(&mut all, self.m, wide).columns(columns.clone());
+        engine.product(out, self.a(), self.b(), self.write, scratch);
+        for row in all.chunks(wide) {
+            let (left, right) = (&row[..before], &row[columns.end..]);
+            assert!(left.iter().chain(right).all(|&x| x == 7.0));
+        }
+        let rows = all.chunks(wide).flat_map(|row| &row[columns.clone()]);
+        rows.copied().collect()
     }
 }
 
@@ -133,8 +163,19 @@ fn check(case: &Case) -> Result<(), TestCaseError> {
         if precision == Precision::F32 {
             check_definition(case, f64::from, &found)?;
         }
-        prop_assert_eq!(case.packed(engine, &mut scratch), found, "{:?}", engine);
+        for width in [case.n.max(1), 32, 192] {
+            let packed = case.packed(engine, width, &mut scratch);
+            prop_assert_eq!(&packed, &found, "{:?}, parts of {}", engine, width);
+        }
+        prop_assert_eq!(case.into_columns(engine, &mut scratch), found);
     }
+    // What processors without AVX-512 get; the library does not promise its bits.
+    prop_assert_eq!(case.packed(Engine::Portable, 32, &mut scratch), portable);
+    check_definition(
+        case,
+        f64::from,
+        &case.packed(Engine::Library, 32, &mut scratch),
+    )?;
     Ok(())
 }
 

@@ -24,8 +24,7 @@ pub(in super::super) unsafe fn rows(to: *mut u32, part: Part) {
     }
 }
 
-/// Packs up to [`LANES`] rows or columns as a panel, one `k` after the other; an odd number of them is
-/// made up with zeros.
+/// Packs up to [`LANES`] rows or columns as a panel, one `k` after the other.
 ///
 /// # Safety
 /// As for [`Arithmetic::pack_panel`](super::super::kernel::Arithmetic::pack_panel).
@@ -37,9 +36,6 @@ pub(in super::super) unsafe fn panel(to: *mut u32, part: Part) {
             side_by_side(to, part);
         } else {
             transposed(to, part);
-        }
-        if part.k % 2 == 1 {
-            _mm512_storeu_si512(to.add(part.k * LANES).cast(), _mm512_setzero_si512());
         }
     }
 }

@@ -88,7 +88,7 @@ unsafe fn side_by_side<A: Words>(to: *mut u32, part: Part) {
         };
         let pairs = _mm512_permutexvar_epi16(interleaved, pairs);
         // SAFETY: the pair lies in the panel.
-        unsafe { A::store(to.add(k / 2 * Columns::<A>::PAIR), Columns::<A>::ODD, pairs) };
+        unsafe { A::store(to.add(k / 2 * Columns::<A>::STEP), Columns::<A>::ODD, pairs) };
     }
 }
 
@@ -108,7 +108,7 @@ unsafe fn transposed<A: Words>(to: *mut u32, part: Part) {
             // SAFETY: the pair lies in the panel.
             unsafe {
                 A::store(
-                    to.add((pair + i) * Columns::<A>::PAIR),
+                    to.add((pair + i) * Columns::<A>::STEP),
                     Columns::<A>::ODD,
                     row,
                 )

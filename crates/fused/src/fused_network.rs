@@ -11,9 +11,9 @@ use crate::optim::FlatOptimizer;
 use crate::segments::{Run, Segments};
 use crate::{DenseRule, FusedError, NamedTensor, OptimizerState, WeightDecay};
 
-/// Samples that one thread takes through the network at a time, at most: more would leave the cache,
-/// fewer would pack the weights too often.
-const MAX_CHUNK: usize = 512;
+/// Samples that one thread takes through the network at a time, at most: more would leave the cache and
+/// share the work out worse, fewer would add to the gradients of the weights too often.
+const MAX_CHUNK: usize = 256;
 /// Samples of a chunk, at least, where a batch has enough for two.
 const MIN_CHUNK: usize = 64;
 /// Chunks a batch is cut into where they are not too small.

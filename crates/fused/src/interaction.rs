@@ -143,12 +143,8 @@ pub fn dot_interaction_gradient(
     scratch.clear();
     scratch.resize(dims.n * dims.padded_dim(), 0.0);
     let ((dx, write_x), (de, write_e)) = (gradients.x, gradients.embeddings);
-    for (gradient, write) in [(&mut *dx, write_x), (&mut *de, write_e)] {
-        if write == Write::Set {
-            gradient.fill(0.0);
-        }
-    }
-    backward_rows(dims, x, embeddings, dy, dx, de, scratch);
+    let writes = [write_x, write_e];
+    backward_rows(dims, x, embeddings, dy, dx, de, writes, scratch);
 }
 
 multiversion! {
@@ -159,6 +155,7 @@ multiversion! {
         dy: &[f32],
         dx: &mut [f32],
         de: &mut [f32],
+        writes: [Write; 2],
         padded: &mut [f32],
     ) {
         let fields = (dims.n - 1) * dims.dim;
@@ -169,7 +166,8 @@ multiversion! {
             let (copy, pairs) = dy.split_at(dims.dim);
             let vectors = std::iter::once(&mut *dx).chain(de.chunks_exact_mut(dims.dim));
             for (i, out) in vectors.enumerate() {
-                vector_gradient(dims, i, pairs, padded, out);
+                let write = writes[usize::from(i > 0)];
+                vector_gradient(dims, i, pairs, padded, out, write);
             }
             for (d, c) in dx.iter_mut().zip(copy) {
                 *d += c;
@@ -187,7 +185,14 @@ fn pad(dims: Dims, x: &[f32], e: &[f32], out: &mut [f32]) {
 }
 
 #[inline(always)]
-fn vector_gradient(dims: Dims, i: usize, pairs: &[f32], padded: &[f32], out: &mut [f32]) {
+fn vector_gradient(
+    dims: Dims,
+    i: usize,
+    pairs: &[f32],
+    padded: &[f32],
+    out: &mut [f32],
+    write: Write,
+) {
     let stride = dims.padded_dim();
     for (block, out) in out.chunks_mut(LANES).enumerate() {
         let first = block * LANES;
@@ -201,7 +206,10 @@ fn vector_gradient(dims: Dims, i: usize, pairs: &[f32], padded: &[f32], out: &mu
         for (j, vector) in (later..dims.n).zip(padded[later * stride..].chunks_exact(stride)) {
             sums = plus_scaled(sums, pairs[dims.row(j) + i], lanes(vector, first));
         }
-        add(sums, out);
+        match write {
+            Write::Set => out.copy_from_slice(&sums[..out.len()]),
+            Write::Add => add(sums, out),
+        }
     }
 }
 

@@ -166,7 +166,6 @@ impl Dataset {
         for pack in &self.packs {
             for block in 0..pack.n_blocks() {
                 progress(pack.read_block(block)?.n as u64);
-                pack.release(block);
             }
         }
         Ok(())

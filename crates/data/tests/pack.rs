@@ -25,7 +25,6 @@ fn read(path: &Path) -> Result<Batch, DataError> {
         let block = pack.read_block(i)?;
         assert_eq!(block.n, pack.block_rows(i));
         rows.extend(&block, 0..block.n);
-        pack.release(i);
     }
     assert_eq!(rows.n as u64, pack.n_rows());
     Ok(rows)

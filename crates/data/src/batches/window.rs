@@ -69,13 +69,12 @@ impl<'a> Windows<'a> {
             .sum()
     }
 
-    /// Reads window `w` and gives the pages of its blocks back.
+    /// Reads window `w`.
     pub fn read(&self, w: usize) -> Result<Window, DataError> {
         let mut rows = Batch::empty(self.pack.schema());
         for block in self.blocks(w) {
             let block_rows = self.pack.read_block(block)?;
             rows.extend(&block_rows, 0..block_rows.n);
-            self.pack.release(block);
         }
         let mut order: Vec<u32> = (0..rows.n as u32).rev().collect();
         if let Order::Shuffled { seed, epoch, .. } = self.order {

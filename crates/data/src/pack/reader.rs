@@ -12,11 +12,15 @@ use super::{Arity, BLOCK_ROWS, END_MAGIC, ENTRY, FieldSchema, MAGIC, Schema, TRA
 use crate::DataError;
 use crate::batches::Batch;
 
-/// A memory-mapped pack whose header and footer have been checked.
+/// A pack whose header and footer have been checked.
+///
+/// Blocks are read, not mapped: the system maps pages around each one it is asked for, and the resident
+/// memory of a run would grow with the rows it has read.
 #[derive(Debug)]
 pub struct PackReader {
     path: PathBuf,
-    map: Mmap,
+    file: File,
+    n_bytes: u64,
     schema: Schema,
     blocks: Vec<Block>,
     n_rows: u64,
@@ -39,8 +43,8 @@ impl PackReader {
     /// When the file is damaged, cut off, or of another version.
     pub fn open(path: &Path) -> Result<Self, DataError> {
         let file = File::open(path).at("open", path)?;
-        // SAFETY: the map is only read, and prepared folders appear by rename and are never changed in
-        // place; a file that another program shortens meanwhile is beyond our reach.
+        // SAFETY: the map is only read, here, and prepared folders appear by rename and are never changed
+        // in place; a file that another program shortens meanwhile is beyond our reach.
         let map = unsafe { Mmap::map(&file) }.at("map", path)?;
         let (schema, parts) = check(&map).map_err(|problem| problem.at(path))?;
         let Footer {
@@ -50,7 +54,8 @@ impl PackReader {
         } = parts;
         Ok(Self {
             path: path.to_owned(),
-            map,
+            n_bytes: map.len() as u64,
+            file,
             schema,
             blocks,
             n_rows,
@@ -85,16 +90,18 @@ impl PackReader {
 
     /// Bytes of the file.
     pub fn n_bytes(&self) -> u64 {
-        self.map.len() as u64
+        self.n_bytes
     }
 
     /// Reads and checks block `i`; panics when there is none.
     ///
     /// # Errors
-    /// When the block is damaged.
+    /// When the block is damaged or cannot be read.
     pub fn read_block(&self, i: usize) -> Result<Batch, DataError> {
         let block = self.blocks[i];
-        let bytes = &self.map[block.offset..block.offset + block.n_bytes];
+        let mut bytes = vec![0; block.n_bytes];
+        read_exact_at(&self.file, &mut bytes, block.offset as u64).at("read", &self.path)?;
+        let bytes = bytes.as_slice();
         let problem = |expected: &str, found: String| {
             Problem {
                 what: format!("block {i}"),
@@ -108,24 +115,25 @@ impl PackReader {
         }
         decode(&self.schema, bytes, block.n_rows).map_err(|found| problem("whole rows", found))
     }
+}
 
-    /// Tells the system that the pages of block `i` are not needed soon, so that the resident memory of
-    /// a run does not grow with the data it has read.
-    pub fn release(&self, i: usize) {
-        #[cfg(unix)]
-        {
-            let block = self.blocks[i];
-            // SAFETY: the map is a read-only view of a file; dropping its pages loses nothing, the next
-            // access reads them from the file again.
-            let _ = unsafe {
-                let advice = memmap2::UncheckedAdvice::DontNeed;
-                self.map
-                    .unchecked_advise_range(advice, block.offset, block.n_bytes)
-            };
+#[cfg(unix)]
+fn read_exact_at(file: &File, bytes: &mut [u8], offset: u64) -> std::io::Result<()> {
+    std::os::unix::fs::FileExt::read_exact_at(file, bytes, offset)
+}
+
+#[cfg(windows)]
+fn read_exact_at(file: &File, mut bytes: &mut [u8], mut offset: u64) -> std::io::Result<()> {
+    while !bytes.is_empty() {
+        match std::os::windows::fs::FileExt::seek_read(file, bytes, offset)? {
+            0 => return Err(std::io::ErrorKind::UnexpectedEof.into()),
+            n => {
+                bytes = &mut bytes[n..];
+                offset += n as u64;
+            }
         }
-        #[cfg(not(unix))]
-        let _ = i;
     }
+    Ok(())
 }
 
 /// A difference between a file and what it should be.

@@ -1,5 +1,4 @@
-//! A whole training step does not allocate once its buffers have grown, but for what the `gemm` crate packs
-//! its operands into.
+//! A whole training step does not allocate once its buffers have grown.
 #![expect(clippy::unwrap_used, reason = "a test may stop at an error")]
 
 use std::alloc::{GlobalAlloc, Layout, System};
@@ -8,7 +7,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use candle_core::Device;
 use slimbed_data::{Batch, FieldIds};
 use slimbed_embedding::{FieldSpec, PlainEmbedding, Pooling, RowInit, SparseRule};
-use slimbed_fused::{DenseRule, Precision, WeightDecay};
+use slimbed_fused::{DenseRule, Precision, WeightDecay, bf16_is_available};
 use slimbed_rng::Seed;
 use slimbed_train::{Engine, Learner, ModelConfig, ModelSpec, Rates};
 
@@ -120,8 +119,10 @@ const STEPS: usize = 16;
 const PRODUCTS: usize = (6 + 5 + 6) * 4;
 
 #[test]
-fn a_step_allocates_nothing_of_its_own() {
-    // The crate allocates one buffer for each operand it packs.
+fn a_step_allocates_nothing() {
     let found = allocations(Precision::F32);
-    assert!(found <= STEPS * PRODUCTS * 2, "{found} in {STEPS} steps");
+    // The `gemm` crate allocates a buffer for each operand it packs.
+    let of_the_crate = STEPS * PRODUCTS * 2;
+    let most = if bf16_is_available() { 0 } else { of_the_crate };
+    assert!(found <= most, "{found} in {STEPS} steps");
 }

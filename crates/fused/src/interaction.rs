@@ -142,9 +142,7 @@ pub fn dot_interaction_gradient(
     let dims = Dims::new(piece);
     scratch.clear();
     scratch.resize(dims.n * dims.padded_dim(), 0.0);
-    let ((dx, write_x), (de, write_e)) = (gradients.x, gradients.embeddings);
-    let writes = [write_x, write_e];
-    backward_rows(dims, x, embeddings, dy, dx, de, writes, scratch);
+    backward_rows(dims, x, embeddings, dy, gradients, scratch);
 }
 
 multiversion! {
@@ -153,11 +151,10 @@ multiversion! {
         x: &[f32],
         embeddings: &[f32],
         dy: &[f32],
-        dx: &mut [f32],
-        de: &mut [f32],
-        writes: [Write; 2],
+        gradients: InteractionGradients<'_>,
         padded: &mut [f32],
     ) {
+        let ((dx, write_x), (de, write_e)) = (gradients.x, gradients.embeddings);
         let fields = (dims.n - 1) * dims.dim;
         let inputs = x.chunks_exact(dims.dim).zip(embeddings.chunks_exact(fields));
         let outputs = dx.chunks_exact_mut(dims.dim).zip(de.chunks_exact_mut(fields));
@@ -166,7 +163,7 @@ multiversion! {
             let (copy, pairs) = dy.split_at(dims.dim);
             let vectors = std::iter::once(&mut *dx).chain(de.chunks_exact_mut(dims.dim));
             for (i, out) in vectors.enumerate() {
-                let write = writes[usize::from(i > 0)];
+                let write = if i == 0 { write_x } else { write_e };
                 vector_gradient(dims, i, pairs, padded, out, write);
             }
             for (d, c) in dx.iter_mut().zip(copy) {

@@ -74,7 +74,7 @@ impl Case {
     }
 
     /// The product written to columns of a wider matrix.
-    fn into_columns(&self, engine: Engine, scratch: &mut Scratch) -> Vec<f32> {
+    fn in_columns(&self, engine: Engine, scratch: &mut Scratch) -> Vec<f32> {
         let (before, wide) = (3, self.n + 7);
         let mut all = vec![7.0; self.m * wide];
         for (row, c) in all.chunks_mut(wide).zip(self.c.chunks(self.n.max(1))) {
@@ -167,7 +167,7 @@ fn check(case: &Case) -> Result<(), TestCaseError> {
             let packed = case.packed(engine, width, &mut scratch);
             prop_assert_eq!(&packed, &found, "{:?}, parts of {}", engine, width);
         }
-        prop_assert_eq!(case.into_columns(engine, &mut scratch), found);
+        prop_assert_eq!(case.in_columns(engine, &mut scratch), found);
     }
     // What processors without AVX-512 get; the library does not promise its bits.
     prop_assert_eq!(case.packed(Engine::Portable, 32, &mut scratch), portable);

@@ -1,14 +1,12 @@
 //! Training steps do not allocate once their buffers have grown.
 #![expect(clippy::unwrap_used, reason = "a test may stop at an error")]
 
-use std::alloc::{GlobalAlloc, Layout, System};
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-
 use slimbed_embedding::{
     Bags, BatchIndex, EmbeddingLayer, FieldSpec, IdBatch, PlainEmbedding, Pooling, RowInit,
     SparseRule, expand, gather, lookup, reduce,
 };
 use slimbed_rng::Seed;
+use slimbed_testkit::{CountingAllocator, allocations_in};
 
 const N: usize = 2048;
 const DIM: usize = 16;
@@ -16,39 +14,7 @@ const N_FIELDS: usize = 26;
 const BAG: usize = 3;
 
 #[global_allocator]
-static ALLOCATOR: Counting = Counting;
-
-static IS_COUNTING: AtomicBool = AtomicBool::new(false);
-static N_ALLOCATIONS: AtomicUsize = AtomicUsize::new(0);
-
-/// The system's allocator, counting the calls of all threads.
-struct Counting;
-
-// SAFETY: every call goes to the system's allocator unchanged.
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        count();
-        // SAFETY: as the caller promises.
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn realloc(&self, memory: *mut u8, layout: Layout, new_size: usize) -> *mut u8 {
-        count();
-        // SAFETY: as the caller promises.
-        unsafe { System.realloc(memory, layout, new_size) }
-    }
-
-    unsafe fn dealloc(&self, memory: *mut u8, layout: Layout) {
-        // SAFETY: as the caller promises.
-        unsafe { System.dealloc(memory, layout) }
-    }
-}
-
-fn count() {
-    if IS_COUNTING.load(Ordering::Relaxed) {
-        N_ALLOCATIONS.fetch_add(1, Ordering::Relaxed);
-    }
-}
+static ALLOCATOR: CountingAllocator = CountingAllocator;
 
 /// Ids of one field, and offsets where it is multi-valued.
 type Ids = (Vec<u32>, Option<Vec<u32>>);
@@ -97,15 +63,6 @@ fn layer(rule: SparseRule) -> PlainEmbedding {
         0.01,
     )
     .unwrap()
-}
-
-/// Calls of the allocator by all threads during `work`.
-fn allocations_in(work: impl FnOnce()) -> usize {
-    N_ALLOCATIONS.store(0, Ordering::SeqCst);
-    IS_COUNTING.store(true, Ordering::SeqCst);
-    work();
-    IS_COUNTING.store(false, Ordering::SeqCst);
-    N_ALLOCATIONS.load(Ordering::SeqCst)
 }
 
 fn train(layer: &mut PlainEmbedding, batches: &[Vec<Ids>], embeddings: &mut [f32]) {

@@ -1,14 +1,12 @@
 //! A whole training step does not allocate once its buffers have grown.
 #![expect(clippy::unwrap_used, reason = "a test may stop at an error")]
 
-use std::alloc::{GlobalAlloc, Layout, System};
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-
 use candle_core::Device;
 use slimbed_data::{Batch, FieldIds};
 use slimbed_embedding::{FieldSpec, PlainEmbedding, Pooling, RowInit, SparseRule};
 use slimbed_fused::{DenseRule, Precision, WeightDecay, bf16_is_available};
 use slimbed_rng::Seed;
+use slimbed_testkit::{CountingAllocator, allocations_in};
 use slimbed_train::{Engine, Learner, ModelConfig, ModelSpec, Rates};
 
 const N: usize = 700;
@@ -16,39 +14,7 @@ const N_FIELDS: usize = 8;
 const N_ROWS: usize = 5000;
 
 #[global_allocator]
-static ALLOCATOR: Counting = Counting;
-
-static IS_COUNTING: AtomicBool = AtomicBool::new(false);
-static N_ALLOCATIONS: AtomicUsize = AtomicUsize::new(0);
-
-/// The system's allocator, counting the calls of all threads.
-struct Counting;
-
-// SAFETY: every call goes to the system's allocator unchanged.
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        count();
-        // SAFETY: as the caller promises.
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn realloc(&self, memory: *mut u8, layout: Layout, new_size: usize) -> *mut u8 {
-        count();
-        // SAFETY: as the caller promises.
-        unsafe { System.realloc(memory, layout, new_size) }
-    }
-
-    unsafe fn dealloc(&self, memory: *mut u8, layout: Layout) {
-        // SAFETY: as the caller promises.
-        unsafe { System.dealloc(memory, layout) }
-    }
-}
-
-fn count() {
-    if IS_COUNTING.load(Ordering::Relaxed) {
-        N_ALLOCATIONS.fetch_add(1, Ordering::Relaxed);
-    }
-}
+static ALLOCATOR: CountingAllocator = CountingAllocator;
 
 fn learner(precision: Precision) -> Learner {
     let seed = Seed::new(1);
@@ -94,24 +60,28 @@ fn batch(step: u64) -> Batch {
 
 fn allocations(precision: Precision) -> usize {
     let mut learner = learner(precision);
-    let batches: Vec<Batch> = (0..8 + STEPS as u64).map(batch).collect();
+    let batches: Vec<Batch> = (0..(WARM_UP_STEPS + STEPS) as u64).map(batch).collect();
     let rates = Rates {
         dense: 1e-3,
         embedding: 1e-2,
     };
+    let (warm_up, counted) = batches.split_at(WARM_UP_STEPS);
+    let mut found = 0;
     let pool = rayon::ThreadPoolBuilder::new().num_threads(2);
     pool.build().unwrap().install(|| {
-        N_ALLOCATIONS.store(0, Ordering::Relaxed);
-        for (step, batch) in batches.iter().enumerate() {
-            // The first steps fill the buffers, those of the products on every thread among them.
-            IS_COUNTING.store(step >= 8, Ordering::Relaxed);
-            learner.step(batch, step as u64, rates).unwrap();
-        }
-        IS_COUNTING.store(false, Ordering::Relaxed);
+        let mut take = |batches: &[Batch]| {
+            for (step, batch) in batches.iter().enumerate() {
+                learner.step(batch, step as u64, rates).unwrap();
+            }
+        };
+        take(warm_up);
+        found = allocations_in(|| take(counted));
     });
-    N_ALLOCATIONS.load(Ordering::Relaxed)
+    found
 }
 
+/// Steps that fill the buffers, those of the products on every thread among them.
+const WARM_UP_STEPS: usize = 8;
 /// Steps that are counted.
 const STEPS: usize = 16;
 /// Matrix products of a step: 6 layers forward, 5 back to their inputs, 6 to their weights, for each of 4

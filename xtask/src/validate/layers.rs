@@ -34,10 +34,11 @@ const METHODS_MAY_USE: May = May::Only(&["compact", "embedding", "fused", "nn", 
 const LAYERS: &[Layer] = &[
     layer("rng", May::Only(&[]), &[]),
     layer("files", May::Only(&[]), &[]),
+    layer("testkit", May::Only(&[]), &[]),
     layer("eval", May::Only(&[]), &["rng"]),
     layer("data", May::Only(&["files", "rng"]), &["eval"]),
     layer("compact", May::Only(&["files"]), &["rng"]),
-    layer("embedding", May::Only(&["rng"]), &[]),
+    layer("embedding", May::Only(&["rng"]), &["testkit"]),
     layer("fused", May::Only(&["rng"]), &[]),
     layer("nn", May::Only(&["fused", "rng"]), &[]),
     layer("dlrm", May::Only(&["fused"]), &[]),
@@ -46,7 +47,7 @@ const LAYERS: &[Layer] = &[
     layer("pep", METHODS_MAY_USE, &[]),
     layer("mlet", METHODS_MAY_USE, &[]),
     layer("baselines", METHODS_MAY_USE, &[]),
-    layer("train", TRAIN_MAY_USE, &[]),
+    layer("train", TRAIN_MAY_USE, &["testkit"]),
     layer("xtask", May::UseAll, &[]),
     layer("benches", May::UseAll, &[]),
 ];
@@ -79,6 +80,7 @@ const FREE_OF_CANDLE: &[&str] = &[
     "files",
     "fused",
     "rng",
+    "testkit",
 ];
 
 const fn layer(name: &'static str, may_use: May, tests_may_use: &'static [&'static str]) -> Layer {

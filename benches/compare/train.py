@@ -19,19 +19,54 @@ from torch.nn import functional as F
 ROW_WISE_ADAGRAD_EPS = 1e-10
 
 
-class Dlrm(nn.Module):
-    """Bottom MLP, embeddings, pairwise dot interaction, top MLP.
+class OneTable(nn.Module):
+    """The tables of all fields as one EmbeddingBag, field below field.
 
-    The tables of all fields are one EmbeddingBag, field below field: a table each was slower, by a quarter
-    at batch 128, because every op is then called 26 times. torch.compile was slower too.
+    A table each is slower, by a quarter at batch 128, because every op is then called 26 times.
     """
 
-    def __init__(self, model, n_rows):
+    def __init__(self, n_rows, dim):
         super().__init__()
-        self.n_fields, self.dim = len(n_rows), model["dim"]
-        dim = self.dim
-        self.tables = nn.EmbeddingBag(sum(n_rows), dim, mode="sum", sparse=True, _weight=rows(n_rows, dim))
-        n_vectors = len(n_rows) + 1
+        self.n_fields, self.dim = len(n_rows), dim
+        self.first_rows = torch.tensor([0, *n_rows[:-1]]).cumsum(0)
+        self.table = nn.EmbeddingBag(sum(n_rows), dim, mode="sum", sparse=True, _weight=rows(n_rows, dim))
+
+    def prepare(self, ids):
+        """What `forward` takes for ids [n_fields, n]: the rows, sample after sample, and a bag for each."""
+        return (ids.t() + self.first_rows).flatten(), torch.arange(ids.numel())
+
+    def forward(self, ids, offsets):
+        """The embeddings, [n, n_fields, dim]."""
+        return self.table(ids, offsets).view(-1, self.n_fields, self.dim)
+
+
+class TablePerField(nn.Module):
+    """An EmbeddingBag for each field, as facebookresearch/dlrm has them."""
+
+    def __init__(self, n_rows, dim):
+        super().__init__()
+        values = rows(n_rows, dim).split(n_rows)
+        sizes = zip(n_rows, values)
+        tables = (nn.EmbeddingBag(n, dim, mode="sum", sparse=True, _weight=v) for n, v in sizes)
+        self.tables = nn.ModuleList(tables)
+
+    def prepare(self, ids):
+        """What `forward` takes for ids [n_fields, n]: those of each field, and a bag for each sample."""
+        return [field.contiguous() for field in ids], torch.arange(ids.shape[1])
+
+    def forward(self, ids, offsets):
+        """The embeddings, [n, n_fields, dim]."""
+        return torch.stack([table(field, offsets) for table, field in zip(self.tables, ids)], 1)
+
+
+class Dlrm(nn.Module):
+    """Bottom MLP, embeddings, pairwise dot interaction, top MLP. torch.compile was slower."""
+
+    def __init__(self, model, tables):
+        super().__init__()
+        self.tables = tables
+        dim = model["dim"]
+        n_vectors = model["n_fields"] + 1
         offset = 0 if model["self_interaction"] else -1
         first, second = torch.tril_indices(n_vectors, n_vectors, offset)
         # Places of the pairs in a flat [n_vectors * n_vectors] matrix of products.
@@ -42,7 +77,7 @@ class Dlrm(nn.Module):
 
     def forward(self, dense, ids, offsets):
         x = self.bottom(dense)
-        embeddings = self.tables(ids, offsets).view(-1, self.n_fields, self.dim)
+        embeddings = self.tables(ids, offsets)
         # Under autocast these small products are faster in f32, and then as precise as ours.
         with torch.autocast("cpu", enabled=False):
             vectors = torch.cat([x.float().unsqueeze(1), embeddings], 1)
@@ -69,28 +104,28 @@ class RowWiseAdagrad(torch.optim.Optimizer):
 
     def __init__(self, tables, lr):
         super().__init__(tables, {"lr": lr})
-        (self.table,) = self.param_groups[0]["params"]
-        self.sums = torch.zeros(len(self.table))
+        self.sums = [torch.zeros(len(table)) for table in self.param_groups[0]["params"]]
 
     @torch.no_grad()
     def step(self):
-        gradient = self.table.grad.coalesce()
-        ids, values = gradient.indices()[0], gradient.values()
-        self.sums.index_add_(0, ids, values.pow(2).mean(1))
-        root = self.sums.index_select(0, ids).sqrt_().add_(ROW_WISE_ADAGRAD_EPS)
         lr = self.param_groups[0]["lr"]
-        self.table.index_add_(0, ids, values / root.unsqueeze(1), alpha=-lr)
+        for table, sums in zip(self.param_groups[0]["params"], self.sums):
+            gradient = table.grad.coalesce()
+            ids, values = gradient.indices()[0], gradient.values()
+            sums.index_add_(0, ids, values.pow(2).mean(1))
+            root = sums.index_select(0, ids).sqrt_().add_(ROW_WISE_ADAGRAD_EPS)
+            table.index_add_(0, ids, values / root.unsqueeze(1), alpha=-lr)
 
 
 class Trainer:
     """The model, its optimisers, its data and its place in them."""
 
     def __init__(self, workload):
-        self.batches = read(workload)
+        kind = {"one": OneTable, "per-field": TablePerField}[workload["their_tables"]]
+        tables = kind(workload["n_rows"], workload["model"]["dim"])
+        self.batches = read(workload, tables)
         self.batch = workload["batch"]
-        # A bag for each sample and field.
-        self.offsets = torch.arange(self.batch * len(workload["n_rows"]))
-        self.model = Dlrm(workload["model"], workload["n_rows"])
+        self.model = Dlrm(workload["model"], tables)
         sparse = {"sgd": torch.optim.SGD, "row-wise-adagrad": RowWiseAdagrad}[workload["optimizer"]]
         self.optimizers = [
             torch.optim.SGD(self.model.dense_parameters(), lr=workload["lr"]),
@@ -100,12 +135,12 @@ class Trainer:
         self.n_steps = 0
 
     def step(self):
-        labels, dense, ids = self.batches[self.n_steps % len(self.batches)]
+        labels, dense, ids, offsets = self.batches[self.n_steps % len(self.batches)]
         self.n_steps += 1
         for optimizer in self.optimizers:
             optimizer.zero_grad(set_to_none=True)
         with torch.autocast("cpu", dtype=torch.bfloat16, enabled=self.is_bf16):
-            logits = self.model(dense, ids, self.offsets)
+            logits = self.model(dense, ids, offsets)
         loss = F.binary_cross_entropy_with_logits(logits.float(), labels)
         loss.backward()
         for optimizer in self.optimizers:
@@ -155,18 +190,17 @@ def words(file, n=-1):
     return torch.frombuffer(bytearray(file.read(4 * n if n >= 0 else n)), dtype=torch.int32)
 
 
-def read(workload):
-    """The batches: labels [n], dense features [n, n_dense], ids [n * n_fields], sample after sample."""
-    n, n_dense, n_rows = workload["batch"], workload["model"]["n_dense"], workload["n_rows"]
-    first_rows = torch.tensor([0, *n_rows[:-1]]).cumsum(0)
+def read(workload, tables):
+    """The batches: labels [n], dense features [n, n_dense], ids and offsets as the tables take them."""
+    n, n_dense, n_fields = workload["batch"], workload["model"]["n_dense"], len(workload["n_rows"])
     batches = []
     with open(workload["data"], "rb") as file:
         for _ in range(workload["n_batches"]):
             labels = words(file, n).view(torch.float32)
             dense = words(file, n * n_dense).view(torch.float32).view(n, n_dense)
             # 64-bit ids are what EmbeddingBag works with.
-            ids = words(file, n * len(n_rows)).view(-1, n).t().long() + first_rows
-            batches.append((labels, dense, ids.flatten()))
+            ids = words(file, n * n_fields).view(n_fields, n).long()
+            batches.append((labels, dense, *tables.prepare(ids)))
     return batches
 
 

@@ -184,7 +184,7 @@ fn read_words<T>(
 #[cfg(test)]
 mod tests {
     use super::super::cases::{Rows, model};
-    use super::super::workload::{Precision, TableOptimizer, Task};
+    use super::super::workload::{Precision, TableOptimizer, Task, TheirTables};
     use super::*;
 
     fn workload(folder: &Path) -> Workload {
@@ -196,6 +196,7 @@ mod tests {
             data: folder.join("data.bin"),
             optimizer: TableOptimizer::Sgd,
             precision: Precision::F32,
+            their_tables: TheirTables::One,
             lr: 0.1,
             embedding_lr: 0.1,
             seed: 1,

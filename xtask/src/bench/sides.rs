@@ -8,7 +8,7 @@ use anyhow::{Context, bail};
 use serde::Deserialize;
 use slimbed_files::{FileError, IoContext, write_atomically};
 
-use super::workload::{Answer, Workload};
+use super::workload::{Answer, TheirTables, Workload};
 use crate::failure::BadInput;
 
 /// The other side, in the binary so that the command works from any folder.
@@ -31,6 +31,8 @@ pub enum Side {
 pub struct Sides {
     folder: tempfile::TempDir,
     python: PathBuf,
+    /// How the other side holds the tables.
+    pub their_tables: TheirTables,
     /// The other side.
     pub other: Program,
 }
@@ -49,7 +51,7 @@ impl Sides {
     ///
     /// # Errors
     /// When there is no such program or it has no PyTorch: the message says how to get it.
-    pub fn find(python: &Path) -> anyhow::Result<Self> {
+    pub fn find(python: &Path, their_tables: TheirTables) -> anyhow::Result<Self> {
         let folder = tempfile::tempdir().at("create a folder in", &env::temp_dir())?;
         let script = folder.path().join("train.py");
         write_atomically(&script, |file, path| {
@@ -61,6 +63,7 @@ impl Sides {
         Ok(Self {
             folder,
             python: python.to_owned(),
+            their_tables,
             other,
         })
     }

@@ -14,7 +14,7 @@ use super::check::LossCheck;
 use super::data;
 use super::report::{CaseReport, Round};
 use super::sides::{Program, Side, Sides};
-use super::workload::{Precision, TableOptimizer, Task, Workload};
+use super::workload::{Precision, TableOptimizer, Task, TheirTables, Workload};
 use crate::cli::Common;
 use crate::failure::BadInput;
 use crate::output::{Output, human_bytes};
@@ -31,6 +31,7 @@ Examples:
   cargo xtask bench train --against torch                    five cases, about ten minutes
   cargo xtask bench train --against torch --batch 2048,128 --rows 2M --rounds 3 --seconds 3
   cargo xtask bench train --against torch --optimizer row-wise-adagrad --precision f32,bf16
+  cargo xtask bench train --against torch --their-tables per-field
   cargo xtask --json bench train --against torch --python .venv/bin/python
 
 Both sides train the DLRM of Criteo-Kaggle: 13 dense features, 26 fields of dim 16, MLPs 512-256-64-16 and \
@@ -42,8 +43,8 @@ same number of threads.
 Ours is the step of `cargo xtask train`: plain tables, fused network. bf16 rounds the operands of the \
 products and keeps parameters in f32.
 
-Theirs is benches/compare/train.py: one EmbeddingBag(sparse=True) over all tables, batched products for the \
-interaction, torch.optim.SGD, the fastest we found; bf16 is CPU autocast of the MLPs. PyTorch has no row-wise Adagrad: theirs is that of \
+Theirs is benches/compare/train.py: one EmbeddingBag(sparse=True) over all tables (--their-tables per-field: \
+one for each field, as facebookresearch/dlrm has them), batched products for the interaction, torch.optim.SGD, the fastest we found; bf16 is CPU autocast of the MLPs. PyTorch has no row-wise Adagrad: theirs is that of \
 facebookresearch/dlrm, written with PyTorch's ops on the coalesced gradient.
 
 Each measurement is a process of its own: it warms up for a second, then counts whole steps for --seconds. \
@@ -72,6 +73,10 @@ pub struct TrainBenchArgs {
     /// The Python that has PyTorch.
     #[arg(long, value_name = "PATH", default_value = "python3")]
     python: PathBuf,
+    /// How PyTorch holds the tables: one EmbeddingBag for all fields, the fastest, or one per field,
+    /// as facebookresearch/dlrm.
+    #[arg(long, value_name = "KIND", value_enum, default_value = "one")]
+    their_tables: TheirTables,
     #[command(flatten)]
     choice: Choice,
 }
@@ -110,7 +115,7 @@ pub fn run(args: &TrainBenchArgs, common: &Common, output: Output) -> anyhow::Re
     let Against::Torch = args.against;
     let cases = args.choice.cases()?;
     let bench = Bench {
-        sides: Sides::find(&args.python)?,
+        sides: Sides::find(&args.python, args.their_tables)?,
         seed: Seed::new(common.seed),
         n_rounds: args.rounds.get(),
         seconds: args.seconds,
@@ -207,8 +212,9 @@ impl Bench {
             idle_rss_bytes,
         } = &self.sides.other;
         format!(
-            "{cpu}, {n_threads} threads, {n_rounds} rounds of {} s, against {version} ({} without any data)",
+            "{cpu}, {n_threads} threads, {n_rounds} rounds of {} s, against {version} ({}; {} without any data)",
             self.seconds,
+            self.sides.their_tables,
             human_bytes(*idle_rss_bytes)
         )
     }
@@ -225,6 +231,7 @@ impl Case {
             data: sides.path("data.bin"),
             optimizer: self.optimizer,
             precision: self.precision,
+            their_tables: sides.their_tables,
             lr: LEARNING_RATE,
             embedding_lr: self.optimizer.learning_rate(),
             seed: seed.get(),

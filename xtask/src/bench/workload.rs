@@ -31,6 +31,8 @@ pub struct Workload {
     pub optimizer: TableOptimizer,
     /// Type of the products' operands.
     pub precision: Precision,
+    /// How PyTorch holds the tables.
+    pub their_tables: TheirTables,
     /// Learning rate of the dense parameters.
     pub lr: f64,
     /// Learning rate of the tables.
@@ -76,6 +78,16 @@ pub enum TableOptimizer {
     RowWiseAdagrad,
 }
 
+/// How PyTorch holds the tables of all fields.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ValueEnum)]
+#[serde(rename_all = "kebab-case")]
+pub enum TheirTables {
+    /// One `EmbeddingBag`, field below field: the fastest.
+    One,
+    /// One for each field, as facebookresearch/dlrm.
+    PerField,
+}
+
 /// Type of the products' operands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ValueEnum)]
 #[serde(rename_all = "kebab-case")]
@@ -114,6 +126,15 @@ impl TableOptimizer {
             Self::Sgd => 0.1,
             Self::RowWiseAdagrad => 0.02,
         }
+    }
+}
+
+impl std::fmt::Display for TheirTables {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::One => "one EmbeddingBag",
+            Self::PerField => "an EmbeddingBag per field",
+        })
     }
 }
 

@@ -101,7 +101,7 @@ impl FusedNetwork {
         let width = self.network.width(Value::EMBEDDINGS);
         let (chunks, context) = self.parts(mode, inputs.n);
         let pass = |(i, (chunk, d_embeddings)): (usize, (&mut Chunk, &mut [f32]))| {
-            let part = cut(&context, inputs, i, rows);
+            let part = slice(context.network, inputs, i, rows);
             chunk.forward(&context, part);
             let labels = &labels[part.start..][..part.rows];
             chunk.backward(&context, part, labels, d_embeddings);
@@ -136,7 +136,7 @@ impl FusedNetwork {
         self.prepare(inputs.n.div_ceil(rows));
         let (chunks, context) = self.parts(Mode::Eval, inputs.n);
         let pass = |(i, (chunk, out)): (usize, (&mut Chunk, &mut [f32]))| {
-            out.copy_from_slice(chunk.forward(&context, cut(&context, inputs, i, rows)));
+            out.copy_from_slice(chunk.forward(&context, slice(context.network, inputs, i, rows)));
         };
         let chunks = &mut chunks[..inputs.n.div_ceil(rows)];
         if let [chunk] = chunks {
@@ -249,10 +249,6 @@ impl FusedNetwork {
 /// Samples of each chunk of a batch of `n`; all but the last have as many.
 fn chunk_rows(n: usize) -> usize {
     n.div_ceil(CHUNKS).clamp(MIN_CHUNK, MAX_CHUNK)
-}
-
-fn cut<'a>(context: &Context<'_>, inputs: Inputs<'a>, i: usize, rows: usize) -> ChunkInputs<'a> {
-    slice(context.network, inputs, i, rows)
 }
 
 /// Chunk `i` of the inputs.

@@ -19,7 +19,7 @@ const ROWS_STEP: usize = 32;
 #[derive(Debug)]
 pub(crate) struct Segments {
     all: Vec<Segment>,
-    /// The segments of each parameter.
+    /// The segments of each weight, indexed like the parameters; none for biases.
     of_param: Vec<Range<usize>>,
 }
 

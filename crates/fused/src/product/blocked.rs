@@ -43,7 +43,9 @@ pub(super) fn product<A: Arithmetic>(
     assert!(c.cols <= c.row_stride && (c.rows - 1) * c.row_stride + c.cols <= c.values.len());
     match b {
         Right::Plain(b) => assert!(fits(b)),
-        Right::Packed(parts) => parts.check::<A>(a.cols, c.cols),
+        Right::Packed(parts) => {
+            assert!(c.cols <= parts.width || parts.width.is_multiple_of(TILE_COLUMNS));
+        }
     }
     reserve::<A>(scratch, b, c.cols);
     for block in blocks(a.cols, c.cols) {
@@ -95,16 +97,6 @@ fn blocks(k: usize, n: usize) -> impl Iterator<Item = Block> {
     })
 }
 
-impl Parts<'_> {
-    fn check<A: Arithmetic>(&self, k: usize, n: usize) {
-        assert!(n <= self.width || self.width.is_multiple_of(TILE_COLUMNS));
-        for (i, column) in (0..n).step_by(self.width).enumerate() {
-            let n_panels = self.width.min(n - column).div_ceil(LANES);
-            assert!((self.part)(i).len() * LANES >= n_panels * panel::<A>(k));
-        }
-    }
-}
-
 /// Where the packed panels of a block are.
 #[derive(Clone, Copy)]
 enum Panels<'a> {
@@ -115,11 +107,16 @@ enum Panels<'a> {
 }
 
 impl Panels<'_> {
-    /// The panel of a column of `block` and the words from it to the next.
+    /// The first of `n` panels from a column of `block` on, and the words from one to the next.
     ///
     /// # Safety
-    /// The panels are those of the block's operand.
-    unsafe fn at<A: Arithmetic>(&self, block: &Block, column: usize) -> (*const u32, usize) {
+    /// Those of [`Self::Block`] are the block's.
+    unsafe fn at<A: Arithmetic>(
+        &self,
+        block: &Block,
+        column: usize,
+        n: usize,
+    ) -> (*const u32, usize) {
         match *self {
             Self::Block(first) => {
                 let panel = panel::<A>(block.k.len());
@@ -130,9 +127,15 @@ impl Panels<'_> {
             Self::Parts(parts, k) => {
                 let panel = panel::<A>(k);
                 let i = column % parts.width / LANES;
-                let first: *const u32 = (parts.part)(column / parts.width).as_ptr().cast();
+                let lines = (parts.part)(column / parts.width);
+                // Asked here and not once before: a function may return something else every time.
+                assert!(
+                    lines.len() * LANES >= (i + n) * panel,
+                    "a part of a packed operand"
+                );
                 let step = block.k.start / A::STEP_K * Columns::<A>::STEP;
-                // SAFETY: the part has the column and all its `k`.
+                let first: *const u32 = lines.as_ptr().cast();
+                // SAFETY: the part has the columns and all their `k`.
                 (unsafe { first.add(i * panel + step) }, panel)
             }
         }
@@ -202,7 +205,7 @@ impl Block {
 
     /// # Safety
     /// The processor has AVX-512 F, BW and BF16, the ranges lie in the product, `a` is as [`fits`] wants
-    /// it, `c` has all its elements, `left` has room for a tile, and `right` has the block's panels.
+    /// it, `c` has all its elements, `left` has room for a tile, and `right` is as [`Panels::at`] wants it.
     unsafe fn multiply<A: Arithmetic>(
         &self,
         mut c: Sums<'_>,
@@ -256,7 +259,7 @@ impl Block {
             let n_panels = width.div_ceil(LANES);
             let in_last = width - (n_panels - 1) * LANES;
             // SAFETY: the caller's promise.
-            let (b, panel) = unsafe { right.at::<A>(self, column) };
+            let (b, panel) = unsafe { right.at::<A>(self, column, n_panels) };
             let tile = Tile {
                 steps: self.k.len().div_ceil(A::STEP_K),
                 a: left,

@@ -35,13 +35,22 @@ pub(super) trait Arithmetic {
     /// room for `part.n` rows.
     unsafe fn pack_rows(to: *mut u32, part: Part);
 
-    /// Packs up to [`LANES`] rows or columns as a panel, pair after pair.
+    /// Packs up to [`LANES`] rows or columns as a panel, step after step.
     ///
     /// # Safety
     /// The processor has AVX-512 F, BW and BF16, `part` is readable, one of its strides is 1, and `to`
     /// has room for a panel.
     unsafe fn pack_panel(to: *mut u32, part: Part);
 }
+
+/// Words are f32 as they are.
+pub(super) struct Exact;
+
+/// Words are f32 that were rounded to bf16.
+pub(super) struct Fma;
+
+/// Words are pairs of bf16.
+pub(super) struct Dot;
 
 impl Arithmetic for Exact {
     const STEP_K: usize = 1;
@@ -63,15 +72,6 @@ impl Arithmetic for Exact {
         unsafe { exact::panel(to, part) }
     }
 }
-
-/// Words are f32 as they are.
-pub(super) struct Exact;
-
-/// Words are f32 that were rounded to bf16.
-pub(super) struct Fma;
-
-/// Words are pairs of bf16.
-pub(super) struct Dot;
 
 impl Arithmetic for Fma {
     const STEP_K: usize = 2;

@@ -2,8 +2,8 @@
 //!
 //! A thread takes many chunks of a batch through the same weights, so the weights are packed once a step
 //! ([`PackedMatrix`]) and not once a product. No library at hand lets one do that, hence the kernels of
-//! this module for processors with AVX-512; everywhere else, and for narrow operands, f32 products are
-//! those of the `gemm` crate.
+//! this module for processors with AVX-512 BF16; everywhere else f32 products are those of the `gemm`
+//! crate.
 //!
 //! The formula of bf16, for every processor: operands are rounded to bf16 (nearest, ties to even,
 //! subnormal numbers to zero), products are exact and sums are in f32, from `k = 0` on in pairs of which

@@ -24,7 +24,7 @@ const CHUNKS: usize = 4;
 /// A batch is cut into chunks by its size alone; a thread takes a chunk forward, through the loss, and
 /// back. Then the gradients of the weights are summed over the chunks in order, blocks of rows in
 /// parallel. So the bits do not depend on the number of threads. Once the largest batch has been
-/// seen, nothing is allocated (but without AVX-512, where the `gemm` crate packs its operands anew).
+/// seen, nothing is allocated (but without AVX-512 BF16, where the `gemm` crate packs its operands anew).
 #[derive(Debug)]
 pub struct FusedNetwork {
     network: Network,

@@ -63,7 +63,7 @@ impl Learner {
     ///
     /// The result may hold a loss or a norm that is not finite; the caller decides what that means. Rows
     /// and parameters are not changed in that case. Once the largest batch has been seen, nothing is
-    /// allocated (but without AVX-512, where the `gemm` crate packs its operands anew).
+    /// allocated (but without AVX-512 BF16, where the `gemm` crate packs its operands anew).
     ///
     /// # Errors
     /// When an id is out of range or the device fails.

@@ -90,9 +90,12 @@ const PRODUCTS: usize = (6 + 5 + 6) * 4;
 
 #[test]
 fn a_step_allocates_nothing() {
-    let found = allocations(Precision::F32);
     // The `gemm` crate allocates a buffer for each operand it packs.
     let of_the_crate = STEPS * PRODUCTS * 2;
     let most = if bf16_is_available() { 0 } else { of_the_crate };
+    let found = allocations(Precision::F32);
     assert!(found <= most, "{found} in {STEPS} steps");
+    if bf16_is_available() {
+        assert_eq!(allocations(Precision::Bf16), 0, "in {STEPS} steps of bf16");
+    }
 }

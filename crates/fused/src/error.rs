@@ -30,6 +30,15 @@ pub enum FusedError {
         /// The shape it has, or `nothing`.
         found: String,
     },
+    /// There is no memory for the weights.
+    #[error("cannot allocate {bytes} bytes for the weights")]
+    Allocate {
+        /// How many.
+        bytes: usize,
+        /// Why.
+        #[source]
+        source: std::io::Error,
+    },
     /// The asked precision needs instructions that this processor lacks.
     #[error(
         "precision bf16 needs AVX-512 BF16 (for example AMD Zen 4, Intel Cooper Lake or Sapphire \

@@ -3,12 +3,13 @@
 use rayon::prelude::*;
 use slimbed_rng::Seed;
 
-use crate::chunk::{Chunk, ChunkInputs, Context};
+use crate::activations::{ChunkInputs, Pass};
+use crate::chunk::{Chunk, Context};
 use crate::matrix::Write;
 use crate::mode::{Inputs, Mode, Precision};
 use crate::network::{Network, Piece, Value};
 use crate::optim::FlatOptimizer;
-use crate::segments::{Run, Segments};
+use crate::segments::{Run, Segments, Trained};
 use crate::{DenseRule, FusedError, NamedTensor, OptimizerState, WeightDecay};
 
 /// Samples that one thread takes through the network at a time, at most: more would leave the cache and
@@ -86,7 +87,7 @@ impl FusedNetwork {
         mode: Mode,
         d_embeddings: &mut [f32],
     ) -> Result<f64, FusedError> {
-        self.check(&inputs)?;
+        check(&self.network, &inputs)?;
         check_len("labels", inputs.n, labels.len())?;
         check_len(
             "gradient of the embeddings",
@@ -99,10 +100,30 @@ impl FusedNetwork {
         let rows = chunk_rows(inputs.n);
         self.prepare(inputs.n.div_ceil(rows));
         let width = self.network.width(Value::EMBEDDINGS);
-        let (chunks, context) = self.parts(mode, inputs.n);
+        let Self {
+            network,
+            segments,
+            chunks,
+            ..
+        } = self;
+        let weights = Trained {
+            network,
+            params: &self.params,
+            segments,
+        };
+        let context = Context {
+            pass: Pass {
+                network,
+                weights: &weights,
+                mode,
+            },
+            segments,
+            writes: &self.writes,
+            batch: inputs.n,
+        };
         let pass = |(i, (chunk, d_embeddings)): (usize, (&mut Chunk, &mut [f32]))| {
-            let part = slice(context.network, inputs, i, rows);
-            chunk.forward(&context, part);
+            let part = slice(network, inputs, i, rows);
+            chunk.forward(context.pass, part);
             let labels = &labels[part.start..][..part.rows];
             chunk.backward(&context, part, labels, d_embeddings);
         };
@@ -130,15 +151,24 @@ impl FusedNetwork {
     /// # Errors
     /// As [`loss`](Self::loss).
     pub fn logits(&mut self, inputs: Inputs<'_>, out: &mut [f32]) -> Result<(), FusedError> {
-        self.check(&inputs)?;
-        check_len("logits", inputs.n, out.len())?;
+        check_inputs(&self.network, &inputs, out)?;
         let rows = chunk_rows(inputs.n);
         self.prepare(inputs.n.div_ceil(rows));
-        let (chunks, context) = self.parts(Mode::Eval, inputs.n);
-        let pass = |(i, (chunk, out)): (usize, (&mut Chunk, &mut [f32]))| {
-            out.copy_from_slice(chunk.forward(&context, slice(context.network, inputs, i, rows)));
+        let network = &self.network;
+        let weights = Trained {
+            network,
+            params: &self.params,
+            segments: &self.segments,
         };
-        let chunks = &mut chunks[..inputs.n.div_ceil(rows)];
+        let pass = Pass {
+            network,
+            weights: &weights,
+            mode: Mode::Eval,
+        };
+        let pass = |(i, (chunk, out)): (usize, (&mut Chunk, &mut [f32]))| {
+            out.copy_from_slice(chunk.forward(pass, slice(network, inputs, i, rows)));
+        };
+        let chunks = &mut self.chunks[..inputs.n.div_ceil(rows)];
         if let [chunk] = chunks {
             pass((0, (chunk, out)));
         } else {
@@ -215,34 +245,11 @@ impl FusedNetwork {
             .collect()
     }
 
-    fn check(&self, inputs: &Inputs<'_>) -> Result<(), FusedError> {
-        let n = inputs.n;
-        let width = |value| n * self.network.width(value);
-        check_len("dense features", width(Value::DENSE), inputs.dense.len())?;
-        check_len(
-            "embeddings",
-            width(Value::EMBEDDINGS),
-            inputs.embeddings.len(),
-        )
-    }
-
     /// Makes sure that there are `n` chunks.
     fn prepare(&mut self, n: usize) {
         while self.chunks.len() < n {
             self.chunks.push(Chunk::new(&self.network, self.precision));
         }
-    }
-
-    fn parts(&mut self, mode: Mode, batch: usize) -> (&mut [Chunk], Context<'_>) {
-        let context = Context {
-            network: &self.network,
-            params: &self.params,
-            segments: &self.segments,
-            writes: &self.writes,
-            mode,
-            batch,
-        };
-        (&mut self.chunks, context)
     }
 }
 
@@ -265,6 +272,24 @@ fn slice<'a>(network: &Network, inputs: Inputs<'a>, i: usize, rows: usize) -> Ch
         dense: rows_of(inputs.dense, Value::DENSE),
         embeddings: rows_of(inputs.embeddings, Value::EMBEDDINGS),
     }
+}
+
+/// Checks the inputs of a batch against the network.
+fn check(network: &Network, inputs: &Inputs<'_>) -> Result<(), FusedError> {
+    let width = |value| inputs.n * network.width(value);
+    check_len("dense features", width(Value::DENSE), inputs.dense.len())?;
+    let expected = width(Value::EMBEDDINGS);
+    check_len("embeddings", expected, inputs.embeddings.len())
+}
+
+/// Checks the inputs and the output of a forward pass.
+pub(crate) fn check_inputs(
+    network: &Network,
+    inputs: &Inputs<'_>,
+    logits: &[f32],
+) -> Result<(), FusedError> {
+    check(network, inputs)?;
+    check_len("logits", inputs.n, logits.len())
 }
 
 fn check_len(what: &'static str, expected: usize, found: usize) -> Result<(), FusedError> {

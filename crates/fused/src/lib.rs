@@ -4,14 +4,17 @@
 //! - [`FusedNetwork`]: runs it here, without a tensor library. A thread takes a chunk of the batch
 //!   through the whole network: products over weights packed once a step, bias, ReLU, dropout, interaction
 //!   and loss by kernels of this crate with hand-written gradients.
+//! - [`Forward`]: scores with finished weights, without anything that only training needs.
 //! - [`DenseRule`], [`WeightDecay`]: the optimisers of the dense parameters.
 //! - [`Multiplier`], [`PackedMatrix`], [`product`]: the matrix products.
 //!
 //! A new piece is a variant of [`Piece`], its two kernels, and an arm in each executor; the compiler
 //! names the places.
 
+mod activations;
 mod chunk;
 mod error;
+mod forward;
 mod fused_network;
 mod init;
 mod interaction;
@@ -27,6 +30,7 @@ mod simd;
 mod tensors;
 
 pub use error::FusedError;
+pub use forward::{Forward, ForwardScratch};
 pub use fused_network::FusedNetwork;
 pub use init::{Init, LinearInit};
 pub use interaction::{InteractionGradients, dot_interaction, dot_interaction_gradient};
@@ -39,5 +43,5 @@ pub use network::{
     SelfInteraction, Value,
 };
 pub use optim::{DenseRule, WeightDecay};
-pub use product::{Multiplier, PackedMatrix, PackedParts, bf16_is_available, product};
+pub use product::{Multiplier, PackedMatrix, PackedParts, PackedView, bf16_is_available, product};
 pub use tensors::{NamedTensor, OptimizerState};

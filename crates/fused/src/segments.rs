@@ -2,7 +2,8 @@
 
 use std::ops::Range;
 
-use crate::chunk::{Chunk, ChunkInputs, bias_starts};
+use crate::activations::{ChunkInputs, Weights};
+use crate::chunk::{Chunk, bias_starts};
 use crate::matrix::{Mat, MatMut, Write};
 use crate::mode::Precision;
 use crate::network::{Linear, Network, Piece, Value};
@@ -86,17 +87,6 @@ impl Segments {
         });
     }
 
-    /// `y = x·Wᵀ` for a layer.
-    pub fn forward(&self, linear: &Linear, y: MatMut<'_>, x: Mat<'_>, multiplier: &mut Multiplier) {
-        let segments = self.of(linear);
-        let part = |i: usize| &segments[i].weight().forward;
-        let parts = PackedParts {
-            width: part(0).cols(),
-            part: &part,
-        };
-        multiplier.product_parts(y, x, parts, Write::Set);
-    }
-
     /// `dx = dy·W` or `dx += dy·W` for a layer that passes its gradient back.
     pub fn backward(
         &self,
@@ -150,6 +140,32 @@ impl Segments {
         for_each(&mut self.all, params, &|segment, params| {
             segment.part.pack(params);
         });
+    }
+}
+
+/// The parameters of a network in training.
+#[derive(Clone, Copy)]
+pub(crate) struct Trained<'a> {
+    pub network: &'a Network,
+    /// All of them, flat.
+    pub params: &'a [f32],
+    /// The weights among them, packed.
+    pub segments: &'a Segments,
+}
+
+impl Weights for Trained<'_> {
+    fn product(&self, linear: &Linear, y: MatMut<'_>, x: Mat<'_>, multiplier: &mut Multiplier) {
+        let segments = self.segments.of(linear);
+        let part = |i: usize| segments[i].weight().forward.view();
+        let parts = PackedParts {
+            width: part(0).cols(),
+            part: &part,
+        };
+        multiplier.product_parts(y, x, parts, Write::Set);
+    }
+
+    fn bias(&self, linear: &Linear) -> &[f32] {
+        &self.params[self.network.params()[linear.weight + 1].range()]
     }
 }
 

@@ -2,8 +2,8 @@
 #![expect(clippy::unwrap_used, reason = "a test may stop at an error")]
 
 use slimbed_fused::{
-    Activation, DenseRule, FusedNetwork, Inputs, LinearInit, Mode, NamedTensor, Network, Precision,
-    SelfInteraction, Value, WeightDecay,
+    Activation, DenseRule, Forward, FusedNetwork, Inputs, LinearInit, Mode, NamedTensor, Network,
+    Precision, SelfInteraction, Value, WeightDecay,
 };
 use slimbed_rng::Seed;
 
@@ -110,6 +110,39 @@ fn a_sample_scores_the_same_alone_and_in_any_batch() {
         fused.logits(one, &mut alone).unwrap();
         assert!((alone[0] - together[b]).abs() <= 1e-6 * together[b].abs().max(1.0));
     }
+}
+
+#[test]
+fn forward_alone_gives_the_logits_of_the_network_in_training() {
+    let (mut fused, batch) = (fused(0.5), Batch::new(700));
+    let forward = Forward::new(network(0.5), &fused.export()).unwrap();
+    let mut scratch = forward.scratch();
+    let (mut expected, mut found) = (vec![0.0; 700], vec![0.0; 700]);
+    for n in [700, 1, 2, 3, 4, 0, 15, 64] {
+        let inputs = Inputs {
+            n,
+            dense: &batch.dense[..n * 5],
+            embeddings: &batch.embeddings[..n * 12],
+        };
+        fused.logits(inputs, &mut expected[..n]).unwrap();
+        forward
+            .logits(inputs, &mut scratch, &mut found[..n])
+            .unwrap();
+        for (found, expected) in found.iter().zip(&expected) {
+            assert!((found - expected).abs() <= 1e-6 * expected.abs().max(1.0));
+        }
+        if slimbed_fused::bf16_is_available() {
+            assert_eq!(found, expected, "the same kernels");
+        }
+    }
+}
+
+#[test]
+fn forward_asks_for_every_parameter() {
+    let mut tensors = fused(0.0).export();
+    tensors.retain(|tensor| tensor.name != "top.1.bias");
+    let error = Forward::new(network(0.0), &tensors).unwrap_err();
+    assert!(error.to_string().contains("`top.1.bias`"), "{error}");
 }
 
 #[test]

@@ -4,7 +4,8 @@
 use std::ops::Range;
 
 use super::kernel::{
-    Arithmetic, BLOCK_K, Columns, Kernel, Layout, Rows, Start, TILE_PANELS, TILE_ROWS, Tile, kernel,
+    Arithmetic, BLOCK_K, Columns, Kernel, Layout, Rows, Start, TILE_PANELS, TILE_ROWS, Tile,
+    kernel, tile_panels,
 };
 use super::pack::Part;
 use super::{LANES, Line, Scratch, bf16_is_available};
@@ -74,10 +75,18 @@ pub(super) fn product<A: Arithmetic>(
     }
 }
 
+/// Lines of a packed right operand of `k` rows and `n` columns.
+pub(super) fn packed_lines<A: Arithmetic>(k: usize, n: usize) -> usize {
+    n.div_ceil(LANES) * panel::<A>(k) / LANES
+}
+
 /// Packs a right operand, panel after panel.
-pub(super) fn pack<A: Arithmetic>(b: Mat<'_>, to: &mut Vec<Line>) {
+pub(super) fn pack<A: Arithmetic>(b: Mat<'_>, to: &mut [Line]) {
     assert!(bf16_is_available() && fits(b));
-    grow(to, b.cols.div_ceil(LANES) * panel::<A>(b.rows));
+    assert!(
+        to.len() >= packed_lines::<A>(b.rows, b.cols),
+        "room for a packed operand"
+    );
     let all = Block {
         columns: 0..b.cols,
         k: 0..b.rows,
@@ -107,6 +116,14 @@ enum Panels<'a> {
 }
 
 impl Panels<'_> {
+    /// Columns from `column` on whose panels are one after the other.
+    fn run(&self, column: usize) -> usize {
+        match self {
+            Self::Block(_) => usize::MAX,
+            Self::Parts(parts, _) => parts.width - column % parts.width,
+        }
+    }
+
     /// The first of `n` panels from a column of `block` on, and the words from one to the next.
     ///
     /// # Safety
@@ -254,8 +271,10 @@ impl Block {
     ) {
         let (start, row) = (c.start, c.row_stride);
         let c = &mut c.values[rows.start * row..];
-        for column in self.columns.clone().step_by(TILE_COLUMNS) {
-            let width = TILE_COLUMNS.min(self.columns.end - column);
+        let most = tile_panels(rows.len()) * LANES;
+        let mut column = self.columns.start;
+        while column < self.columns.end {
+            let width = most.min(self.columns.end - column).min(right.run(column));
             let n_panels = width.div_ceil(LANES);
             let in_last = width - (n_panels - 1) * LANES;
             // SAFETY: the caller's promise.
@@ -272,6 +291,7 @@ impl Block {
             };
             // SAFETY: the tile lies in `c` and its operands are packed.
             unsafe { kernel(rows.len(), n_panels)(&tile) };
+            column += width;
         }
     }
 }

@@ -12,8 +12,19 @@ pub(super) const BLOCK_K: usize = 256;
 /// Most rows of a tile. 14 rows times two registers, two for the right operand and one for the left.
 pub(super) const TILE_ROWS: usize = 14;
 
-/// Most panels (of [`LANES`] columns) of a tile.
+/// Panels (of [`LANES`] columns) of a tile, but where it has few rows.
 pub(super) const TILE_PANELS: usize = 2;
+
+/// Most panels of a tile of so many rows. A tile needs eight sums or more to keep both multipliers busy, so
+/// that with few rows it has more panels; one row is then a product of a matrix and a vector that reads the
+/// packed operand as fast as the L2 cache gives it.
+pub(super) fn tile_panels(rows: usize) -> usize {
+    match rows {
+        1 => 8,
+        2 | 3 => 4,
+        _ => TILE_PANELS,
+    }
+}
 
 /// What the words of packed operands are, and what is done with them.
 pub(super) trait Arithmetic {
@@ -175,15 +186,25 @@ pub(super) enum Start {
 /// A micro-kernel.
 pub(super) type Kernel = unsafe fn(&Tile);
 
-/// The micro-kernel for a number of rows (at most [`TILE_ROWS`]) and panels (at most [`TILE_PANELS`]).
+/// The micro-kernel for a number of rows (at most [`TILE_ROWS`]) and panels (at most [`tile_panels`]).
 pub(super) fn kernel<A: Arithmetic, L: Layout>(rows: usize, panels: usize) -> Kernel {
+    macro_rules! row {
+        ($m:literal: $($n:literal)*) => {
+            [$(multiply::<A, L, $m, $n> as Kernel),*]
+        };
+    }
     macro_rules! table {
         ($($m:literal)*) => {
-            [$([multiply::<A, L, $m, 1> as Kernel, multiply::<A, L, $m, 2>]),*]
+            [$(row!($m: 1 2)),*]
         };
     }
     let table: [[Kernel; TILE_PANELS]; TILE_ROWS] = table!(1 2 3 4 5 6 7 8 9 10 11 12 13 14);
-    table[rows - 1][panels - 1]
+    match rows {
+        1 => row!(1: 1 2 3 4 5 6 7 8)[panels - 1],
+        2 => row!(2: 1 2 3 4)[panels - 1],
+        3 => row!(3: 1 2 3 4)[panels - 1],
+        _ => table[rows - 1][panels - 1],
+    }
 }
 
 /// Computes a tile of `M` rows and `N` panels.

@@ -3,7 +3,7 @@
 //! A thread takes many chunks of a batch through the same weights, so the weights are packed once a step
 //! ([`PackedMatrix`]) and not once a product. No library at hand lets one do that, hence the kernels of
 //! this module for processors with AVX-512 BF16; everywhere else f32 products are those of the `gemm`
-//! crate.
+//! crate, but for a single row.
 //!
 //! The formula of bf16, for every processor: operands are rounded to bf16 (nearest, ties to even,
 //! subnormal numbers to zero), products are exact and sums are in f32, from `k = 0` on in pairs of which
@@ -19,12 +19,15 @@ mod library;
 #[cfg(target_arch = "x86_64")]
 mod pack;
 mod packed;
+mod pages;
 mod portable;
 #[cfg(test)]
 mod tests;
+mod vector;
 
 pub use library::product;
-pub use packed::{PackedMatrix, PackedParts};
+pub(crate) use packed::PackedSet;
+pub use packed::{PackedMatrix, PackedParts, PackedView};
 
 use crate::matrix::{Mat, MatMut, Write};
 use crate::mode::Precision;
@@ -39,8 +42,8 @@ struct Scratch {
 }
 
 /// A cache line of 32-bit words: pairs of bf16 or f32, as the engine likes it.
-#[repr(align(64))]
-#[derive(Clone, Copy, Debug, Default)]
+#[repr(C, align(64))]
+#[derive(Clone, Copy, Debug, Default, bytemuck::Pod, bytemuck::Zeroable)]
 struct Line([u32; LANES]);
 
 /// 32-bit words in an AVX-512 register.
@@ -89,8 +92,8 @@ impl Multiplier {
     /// # Panics
     /// When the shapes do not fit.
     pub fn product_packed(&mut self, c: MatMut<'_>, a: Mat<'_>, b: &PackedMatrix, write: Write) {
-        let width = b.cols().max(1);
-        let part = |_| b;
+        let width = b.view().cols().max(1);
+        let part = |_| b.view();
         self.product_parts(c, a, PackedParts { width, part: &part }, write);
     }
 
@@ -164,6 +167,9 @@ impl Engine {
             return fill_trivial(c, write);
         }
         match self {
+            Self::Library if vector::fits(a, b) => {
+                vector::row_product(&mut c.values[..b.cols], &a.values[..a.cols], b, write);
+            }
             Self::Library => product(c, a, b, write),
             Self::Portable => portable::product(c, a, b, write, scratch),
             #[cfg(target_arch = "x86_64")]

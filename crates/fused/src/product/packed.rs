@@ -1,21 +1,33 @@
 //! Right operands that are packed once and used often.
 
-use super::{Engine, Line, Scratch, fill_trivial, is_trivial};
+use super::pages::Pages;
+use super::{Engine, LANES, Line, Scratch, fill_trivial, is_trivial};
 #[cfg(target_arch = "x86_64")]
 use super::{blocked, kernel};
+use crate::FusedError;
 use crate::matrix::{Mat, MatMut, Write};
 use crate::mode::Precision;
 
 /// A right operand `[k, n]` laid out for the products of one precision.
 #[derive(Debug)]
 pub struct PackedMatrix {
+    form: Form,
+    lines: Vec<Line>,
+}
+
+/// A packed right operand, wherever its memory is.
+#[derive(Clone, Copy, Debug)]
+pub struct PackedView<'a> {
+    form: Form,
+    lines: &'a [Line],
+}
+
+/// Shape and layout of a packed right operand.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Form {
     engine: Engine,
     rows: usize,
     cols: usize,
-    /// For engines that work in blocks.
-    blocks: Vec<Line>,
-    /// Row-major, for all others.
-    plain: Vec<f32>,
 }
 
 impl PackedMatrix {
@@ -25,12 +37,10 @@ impl PackedMatrix {
     }
 
     pub(super) fn with(engine: Engine, b: Mat<'_>) -> Self {
+        let form = Form::new(engine, b);
         let mut packed = Self {
-            engine,
-            rows: b.rows,
-            cols: b.cols,
-            blocks: Vec::new(),
-            plain: Vec::new(),
+            lines: vec![Line::default(); form.n_lines()],
+            form,
         };
         packed.pack(b);
         packed
@@ -41,37 +51,113 @@ impl PackedMatrix {
     /// # Panics
     /// When the shape is another one.
     pub fn pack(&mut self, b: Mat<'_>) {
-        assert_eq!(
-            (b.rows, b.cols),
-            (self.rows, self.cols),
-            "shape of a packed matrix"
-        );
+        self.form.pack(b, &mut self.lines);
+    }
+
+    /// The operand as products take it.
+    pub fn view(&self) -> PackedView<'_> {
+        PackedView {
+            form: self.form,
+            lines: &self.lines,
+        }
+    }
+}
+
+impl PackedView<'_> {
+    /// Number of columns.
+    pub fn cols(&self) -> usize {
+        self.form.cols
+    }
+
+    /// The values row after row, for engines that do not work in blocks.
+    fn plain(&self) -> Mat<'_> {
+        let Form { rows, cols, .. } = self.form;
+        let values: &[f32] = bytemuck::cast_slice(self.lines);
+        Mat::row_major(&values[..rows * cols], rows, cols)
+    }
+}
+
+/// Packed right operands in one run of memory, for weights that do not change.
+#[derive(Debug)]
+pub(crate) struct PackedSet {
+    pages: Pages,
+    forms: Vec<Form>,
+}
+
+impl PackedSet {
+    /// Packs all of them.
+    ///
+    /// # Errors
+    /// When the system does not give the memory.
+    pub fn new(precision: Precision, matrices: &[Mat<'_>]) -> Result<Self, FusedError> {
+        let engine = |b: &Mat<'_>| Engine::of(precision, b.rows.min(b.cols));
+        let forms = matrices.iter().map(|&b| Form::new(engine(&b), b));
+        let forms: Vec<Form> = forms.collect();
+        let mut pages = Pages::zeros(forms.iter().map(Form::n_lines).sum())?;
+        let mut rest = pages.lines_mut();
+        for (form, &b) in forms.iter().zip(matrices) {
+            let (lines, behind) = rest.split_at_mut(form.n_lines());
+            form.pack(b, lines);
+            rest = behind;
+        }
+        Ok(Self { pages, forms })
+    }
+
+    /// Operand number `i`.
+    pub fn view(&self, i: usize) -> PackedView<'_> {
+        let start: usize = self.forms[..i].iter().map(Form::n_lines).sum();
+        let form = self.forms[i];
+        PackedView {
+            form,
+            lines: &self.pages.lines()[start..][..form.n_lines()],
+        }
+    }
+}
+
+impl Form {
+    fn new(engine: Engine, b: Mat<'_>) -> Self {
+        Self {
+            engine,
+            rows: b.rows,
+            cols: b.cols,
+        }
+    }
+
+    /// Lines of the packed operand.
+    fn n_lines(&self) -> usize {
+        match self.engine {
+            #[cfg(target_arch = "x86_64")]
+            Engine::Exact => blocked::packed_lines::<kernel::Exact>(self.rows, self.cols),
+            #[cfg(target_arch = "x86_64")]
+            Engine::Fma => blocked::packed_lines::<kernel::Fma>(self.rows, self.cols),
+            #[cfg(target_arch = "x86_64")]
+            Engine::Dot => blocked::packed_lines::<kernel::Dot>(self.rows, self.cols),
+            Engine::Library | Engine::Portable => (self.rows * self.cols).div_ceil(LANES),
+        }
+    }
+
+    fn pack(self, b: Mat<'_>, lines: &mut [Line]) {
+        assert_eq!(Self::new(self.engine, b), self, "shape of a packed matrix");
         if b.rows == 0 || b.cols == 0 {
             return;
         }
         match self.engine {
             #[cfg(target_arch = "x86_64")]
-            Engine::Exact => blocked::pack::<kernel::Exact>(b, &mut self.blocks),
+            Engine::Exact => blocked::pack::<kernel::Exact>(b, lines),
             #[cfg(target_arch = "x86_64")]
-            Engine::Fma => blocked::pack::<kernel::Fma>(b, &mut self.blocks),
+            Engine::Fma => blocked::pack::<kernel::Fma>(b, lines),
             #[cfg(target_arch = "x86_64")]
-            Engine::Dot => blocked::pack::<kernel::Dot>(b, &mut self.blocks),
-            Engine::Library | Engine::Portable => self.copy(b),
+            Engine::Dot => blocked::pack::<kernel::Dot>(b, lines),
+            Engine::Library | Engine::Portable => copy(b, bytemuck::cast_slice_mut(lines)),
         }
     }
+}
 
-    fn copy(&mut self, b: Mat<'_>) {
-        self.plain.resize(b.rows * b.cols, 0.0);
-        for (i, row) in self.plain.chunks_exact_mut(b.cols).enumerate() {
-            for (j, value) in row.iter_mut().enumerate() {
-                *value = b.values[i * b.row_stride + j * b.col_stride];
-            }
+fn copy(b: Mat<'_>, to: &mut [f32]) {
+    for (i, row) in to.chunks_exact_mut(b.cols).take(b.rows).enumerate() {
+        for (j, value) in row.iter_mut().enumerate() {
+            *value = b.values[i * b.row_stride + j * b.col_stride];
         }
-    }
-
-    /// Number of columns.
-    pub fn cols(&self) -> usize {
-        self.cols
     }
 }
 
@@ -81,7 +167,7 @@ pub struct PackedParts<'a> {
     /// Columns of each part but the last; a multiple of 32 when there are several.
     pub width: usize,
     /// Part `i`.
-    pub part: &'a dyn Fn(usize) -> &'a PackedMatrix,
+    pub part: &'a dyn Fn(usize) -> PackedView<'a>,
 }
 
 impl PackedParts<'_> {
@@ -90,12 +176,12 @@ impl PackedParts<'_> {
         if is_trivial(&c, a.cols) {
             return fill_trivial(c, write);
         }
-        let engine = (self.part)(0).engine;
+        let engine = (self.part)(0).form.engine;
         match engine {
             Engine::Library | Engine::Portable => self.one_by_one(c, a, write, scratch),
             #[cfg(target_arch = "x86_64")]
             _ => {
-                let part = |i| (self.part)(i).blocks.as_slice();
+                let part = |i| (self.part)(i).lines;
                 let parts = blocked::Parts {
                     width: self.width,
                     part: &part,
@@ -107,22 +193,22 @@ impl PackedParts<'_> {
 
     fn check(&self, c: &MatMut<'_>, a: Mat<'_>) {
         assert_eq!(a.rows, c.rows, "rows of a product");
-        let engine = (self.part)(0).engine;
+        let engine = (self.part)(0).form.engine;
         for (i, first) in (0..c.cols).step_by(self.width).enumerate() {
-            let part = (self.part)(i);
-            let expected = (engine, a.cols, self.width.min(c.cols - first));
-            let found = (part.engine, part.rows, part.cols);
-            assert_eq!(found, expected, "part {i} of a product");
+            let expected = Form {
+                engine,
+                rows: a.cols,
+                cols: self.width.min(c.cols - first),
+            };
+            assert_eq!((self.part)(i).form, expected, "part {i} of a product");
         }
     }
 
     fn one_by_one(&self, mut c: MatMut<'_>, a: Mat<'_>, write: Write, scratch: &mut Scratch) {
         for (i, first) in (0..c.cols).step_by(self.width).enumerate() {
             let part = (self.part)(i);
-            let b = Mat::row_major(&part.plain, part.rows, part.cols);
-            let columns = first..first + part.cols;
-            let c = c.reborrow().columns(columns);
-            part.engine.product(c, a, b, write, scratch);
+            let c = c.reborrow().columns(first..first + part.cols());
+            part.form.engine.product(c, a, part.plain(), write, scratch);
         }
     }
 }

@@ -67,7 +67,7 @@ impl Case {
         }
         let mut c = self.c.clone();
         let out = MatMut::row_major(&mut c, self.m, self.n);
-        let part = |i: usize| &parts[i];
+        let part = |i: usize| parts[i].view();
         let parts = PackedParts { width, part: &part };
         parts.multiply(out, self.a(), self.write, scratch);
         c
@@ -163,7 +163,7 @@ fn check(case: &Case) -> Result<(), TestCaseError> {
         if precision == Precision::F32 {
             check_definition(case, f64::from, &found)?;
         }
-        for width in [case.n.max(1), 32, 192] {
+        for width in [case.n.max(1), 32, 160, 192] {
             let packed = case.packed(engine, width, &mut scratch);
             prop_assert_eq!(&packed, &found, "{:?}, parts of {}", engine, width);
         }
@@ -220,8 +220,15 @@ proptest! {
     }
 
     #[test]
+    fn few_rows(
+        m in 1usize..5, n in 1usize..700, k in 1usize..300, transposed: [bool; 2], write in write(),
+    ) {
+        check(&Case::new([m, n, k], transposed, write))?;
+    }
+
+    #[test]
     fn bits_do_not_depend_on_the_cut_of_the_rows(
-        m in 2usize..100, n in 1usize..50, k in 1usize..300, cut in 0.0..1.0, transposed: [bool; 2],
+        m in 2usize..100, n in 1usize..300, k in 1usize..300, cut in 0.0..1.0, transposed: [bool; 2],
     ) {
         let case = Case::new([m, n, k], transposed, Write::Set);
         let cut = (cut * m as f64) as usize;

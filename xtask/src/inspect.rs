@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 use serde::Serialize;
-use slimbed_compact::{Artefact, FieldEntry};
+use slimbed_compact::{Artefact, FieldEntry, PartEntry, Pooling};
 
 use crate::eval::artefact_path;
 use crate::output::{Output, human_bytes};
@@ -35,17 +35,22 @@ struct Inspection<'a> {
     weight_bytes: u64,
     dense_table_bytes: u64,
     verified: bool,
-    fields: Vec<Field<'a>>,
+    fields: Vec<Field>,
     model: &'a serde_json::Value,
     training: &'a serde_json::Value,
 }
 
 #[derive(Serialize)]
-struct Field<'a> {
-    #[serde(flatten)]
-    entry: &'a FieldEntry,
+struct Field {
+    name: String,
+    n_rows: u64,
+    dim: u32,
+    pooling: Pooling,
+    encoding: String,
     bytes: u64,
-    /// Share of stored values that are 0.
+    /// Entropy of the mask and bits of the kept values.
+    bound_bytes: f64,
+    /// Share of values that are 0.
     sparsity: f64,
     empty_rows: u64,
 }
@@ -60,19 +65,17 @@ pub fn run(args: &InspectArgs, output: Output) -> anyhow::Result<()> {
     if args.verify {
         artefact.verify()?;
     }
-    let inspection = inspect(&artefact, path, args.verify)?;
+    let inspection = inspect(&artefact, path, args.verify);
     output.result(&inspection, table(&inspection))
 }
 
-fn inspect(artefact: &Artefact, path: PathBuf, verified: bool) -> anyhow::Result<Inspection<'_>> {
+fn inspect(artefact: &Artefact, path: PathBuf, verified: bool) -> Inspection<'_> {
     let manifest = artefact.manifest();
     let fields = manifest.fields.iter().enumerate();
-    let fields: Vec<_> = fields
-        .map(|(f, entry)| field(artefact, f, entry))
-        .collect::<Result<_, _>>()?;
-    let tensor_bytes: u64 = artefact.parts().iter().map(|part| part.n_bytes).sum();
+    let fields: Vec<_> = fields.map(|(f, entry)| field(artefact, f, entry)).collect();
+    let tensor_bytes: u64 = artefact.tensors().iter().map(|t| t.n_bytes).sum();
     let table_bytes = fields.iter().map(|field| field.bytes).sum();
-    Ok(Inspection {
+    Inspection {
         artefact: path,
         artefact_bytes: artefact.n_bytes(),
         header_bytes: artefact.n_bytes() - tensor_bytes,
@@ -83,38 +86,41 @@ fn inspect(artefact: &Artefact, path: PathBuf, verified: bool) -> anyhow::Result
         fields,
         model: &manifest.model,
         training: &manifest.training,
-    })
+    }
 }
 
-fn field<'a>(artefact: &Artefact, f: usize, entry: &'a FieldEntry) -> anyhow::Result<Field<'a>> {
-    let values = artefact.rows(f)?;
-    let rows = values.chunks_exact((entry.dim as usize).max(1));
-    let empty_rows = rows.filter(|row| row.iter().all(|&x| x == 0.0)).count() as u64;
-    let n_zeros = values.iter().filter(|&&x| x == 0.0).count();
-    let sparsity = n_zeros as f64 / values.len().max(1) as f64;
-    Ok(Field {
-        entry,
-        bytes: size_of_val(values) as u64,
-        sparsity,
-        empty_rows,
-    })
+fn field(artefact: &Artefact, f: usize, entry: &FieldEntry) -> Field {
+    let parts = &entry.parts;
+    let sum = |of: fn(&PartEntry) -> u64| parts.iter().map(of).sum::<u64>();
+    let n_values = sum(|part| part.n_rows * u64::from(part.dim));
+    let encodings: Vec<_> = parts.iter().map(|part| part.encoding().name()).collect();
+    Field {
+        name: entry.name.clone(),
+        n_rows: entry.n_rows,
+        dim: entry.dim,
+        pooling: entry.pooling,
+        encoding: encodings.join(", "),
+        bytes: artefact.field_bytes(f),
+        bound_bytes: parts.iter().map(|part| part.bound().bytes()).sum(),
+        sparsity: 1.0 - sum(|part| part.n_kept) as f64 / n_values.max(1) as f64,
+        empty_rows: sum(|part| part.n_empty),
+    }
 }
 
 fn table(inspection: &Inspection<'_>) -> String {
     let mut text = format!(
-        "{:<20} {:>12} {:>5} {:<10} {:<6} {:>12} {:>8} {:>10}\n",
-        "field", "rows", "dim", "encoding", "values", "bytes", "zeros", "empty rows"
+        "{:<20} {:>12} {:>5} {:<24} {:>10} {:>8} {:>8} {:>10}\n",
+        "field", "rows", "dim", "encoding", "bytes", "of bound", "zeros", "empty rows"
     );
     for field in &inspection.fields {
-        let entry = field.entry;
         text += &format!(
-            "{:<20} {:>12} {:>5} {:<10} {:<6} {:>12} {:>7.1}% {:>10}\n",
-            entry.name,
-            entry.n_rows,
-            entry.dim,
-            format!("{:?}", entry.encoding).to_lowercase(),
-            format!("{:?}", entry.values).to_lowercase(),
+            "{:<20} {:>12} {:>5} {:<24} {:>10} {:>8.2} {:>7.1}% {:>10}\n",
+            field.name,
+            field.n_rows,
+            field.dim,
+            field.encoding,
             human_bytes(field.bytes),
+            field.bytes as f64 / field.bound_bytes.max(1.0),
             100.0 * field.sparsity,
             field.empty_rows,
         );

@@ -10,11 +10,17 @@ use std::io::{BufWriter, Write};
 use safetensors::SafeTensorError;
 use safetensors::tensor::{Metadata, TensorInfo, TensorView};
 
-/// The header's length is a multiple of this, so that all data is aligned.
-const ALIGNMENT: usize = 8;
+/// Tensors begin at multiples of this in the file, a cache line, as long as the ones before have whole lines.
+const ALIGNMENT: usize = 64;
 
-/// Writes `tensors` and one metadata entry `key: text` to `file`, with the bytes that the safetensors
-/// crate would write: widest type first, then by name.
+/// Bytes of the number in front of the header.
+const LENGTH_BYTES: usize = size_of::<u64>();
+
+/// Writes `tensors` and one metadata entry `key: text` to `file`.
+///
+/// The data begins at a multiple of 64. Tensors whose size is a multiple of 64 come first, then those of
+/// 32, 16, …, each in the order of the names: so each begins at a multiple of the largest power of two, up
+/// to 64, that divides its size, and rows of a power of two never cross cache lines without need.
 ///
 /// # Errors
 /// When the file cannot be written or the system refuses a size.
@@ -25,7 +31,7 @@ pub fn write_tensors(
 ) -> Result<(), SafeTensorError> {
     let mut sorted: Vec<_> = tensors.iter().collect();
     // The sort is stable and the map sorted by name.
-    sorted.sort_by_key(|(_, view)| std::cmp::Reverse(view.dtype()));
+    sorted.sort_by_key(|(_, view)| std::cmp::Reverse(alignment(view.data().len())));
     let mut end = 0;
     let infos = sorted.iter().map(|(name, view)| {
         let start = end;
@@ -40,7 +46,8 @@ pub fn write_tensors(
     let entry = HashMap::from([(key.to_owned(), text)]);
     let metadata = Metadata::new(Some(entry), infos.collect())?;
     let mut header = serde_json::to_string(&metadata)?.into_bytes();
-    header.resize(header.len().next_multiple_of(ALIGNMENT), b' ');
+    let header_end = (LENGTH_BYTES + header.len()).next_multiple_of(ALIGNMENT);
+    header.resize(header_end - LENGTH_BYTES, b' ');
     let mut out = BufWriter::new(file);
     out.write_all(&(header.len() as u64).to_le_bytes())?;
     out.write_all(&header)?;
@@ -50,15 +57,24 @@ pub fn write_tensors(
     Ok(out.flush()?)
 }
 
+/// The largest power of two up to 64 that divides `len`.
+fn alignment(len: usize) -> usize {
+    match len {
+        0 => 1,
+        _ => 1 << len.trailing_zeros().min(ALIGNMENT.trailing_zeros()),
+    }
+}
+
 #[cfg(test)]
 mod tests {
+    use safetensors::SafeTensors;
     use safetensors::tensor::Dtype;
 
     use super::*;
 
     #[test]
-    fn the_bytes_are_those_of_the_safetensors_crate() {
-        let bytes = [7_u8; 24];
+    fn another_reader_opens_it_and_lines_are_whole() {
+        let bytes: Vec<u8> = (0..=255).collect();
         let view = |dtype, shape: &[usize]| {
             let n = shape.iter().product::<usize>() * if dtype == Dtype::U8 { 1 } else { 4 };
             TensorView::new(dtype, shape.to_vec(), &bytes[..n]).unwrap()
@@ -66,16 +82,25 @@ mod tests {
         let tensors = BTreeMap::from([
             ("a".to_owned(), view(Dtype::U8, &[3])),
             ("b".to_owned(), view(Dtype::F32, &[2, 3])),
-            ("c/d".to_owned(), view(Dtype::U32, &[1, 1])),
+            ("c/d".to_owned(), view(Dtype::U32, &[16, 2])),
             ("e".to_owned(), view(Dtype::F32, &[0, 4])),
+            ("f".to_owned(), view(Dtype::U8, &[64])),
         ]);
         let text = "{\"x\":\"ü\"}".to_owned();
-        let entry = HashMap::from([("key".to_owned(), text.clone())]);
-        let expected = safetensors::serialize(tensors.clone(), Some(entry)).unwrap();
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("t");
         let mut file = File::create(&path).unwrap();
-        write_tensors(&mut file, &tensors, ("key", text)).unwrap();
-        assert_eq!(std::fs::read(path).unwrap(), expected);
+        write_tensors(&mut file, &tensors, ("key", text.clone())).unwrap();
+        let written = std::fs::read(path).unwrap();
+        let (_, header) = SafeTensors::read_metadata(&written).unwrap();
+        assert_eq!(header.metadata().as_ref().unwrap()["key"], text);
+        let read = SafeTensors::deserialize(&written).unwrap();
+        for (name, view) in &tensors {
+            let found = read.tensor(name).unwrap();
+            assert_eq!((found.dtype(), found.shape()), (view.dtype(), view.shape()));
+            assert_eq!(found.data(), view.data());
+            let at = found.data().as_ptr() as usize - written.as_ptr() as usize;
+            assert_eq!(at % alignment(view.data().len()), 0, "{name}");
+        }
     }
 }

@@ -1,19 +1,42 @@
-//! Deployed tables: the file that is shipped.
+//! Deployed tables: really smaller, and fast to read.
 //!
-//! An [`Artefact`] is one safetensors file with the embedding tables, the dense weights and one metadata
-//! key of sorted JSON; `docs/format.md` describes it. It is memory-mapped, checked when it is opened and
-//! never trusted: a damaged or hostile file gives an [`ArtefactError`].
+//! - [`Encoder`] picks how a table is stored: an [`Encoding`] is a [`Structure`] times a value type
+//!   ([`Values`]), for all rows or for those that are not empty. [`Bound`] says how small it could be.
+//! - [`write`] stores tables, dense weights and a [`Manifest`] as one safetensors file; `docs/format.md`
+//!   describes it.
+//! - [`Artefact`] maps that file, checks it and never trusts it: a damaged or hostile file gives an
+//!   [`ArtefactError`].
+//! - [`Table`] answers lookups: [`Bags`] of ids become pooled vectors, decoded in registers, with the
+//!   instructions that the processor has ([`Isa`]). [`naive`] does the same row after row, as the oracle.
 //!
 //! This crate knows no tensor library, no model and no training.
 
+mod bags;
 mod container;
+mod encode;
 mod error;
+mod lookup;
 mod manifest;
+mod memory;
+mod prefetch;
 mod reader;
+mod rows;
+mod sharing;
+mod structure;
+mod table;
+mod values;
 mod writer;
 
+pub use bags::{Bags, Output, Pooling};
 pub use container::write_tensors;
-pub use error::ArtefactError;
-pub use manifest::{Encoding, FieldEntry, Manifest, Pooling, Values};
-pub use reader::{Artefact, Part};
-pub use writer::{DenseTensor, FieldTable, write};
+pub use encode::{Bound, Candidate, Choice, Encoder, Encoding, Prefer, RowsStored, TableStats};
+pub use error::{ArtefactError, EncodeError, FormError, LookupError};
+pub use lookup::{Isa, naive};
+pub use manifest::{FieldEntry, Manifest, PartEntry};
+pub use reader::{Artefact, StoredTensor};
+pub use rows::Rows;
+pub use sharing::{Combine, Sharing, hashed_row};
+pub use structure::Structure;
+pub use table::{Scratch, Table};
+pub use values::Values;
+pub use writer::{DenseTensor, FieldTable, PartTable, Projection, write};

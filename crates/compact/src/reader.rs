@@ -1,21 +1,24 @@
 //! Opening an artefact.
 
-use std::fs::File;
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
-use memmap2::Mmap;
 use safetensors::SafeTensors;
 use safetensors::tensor::{Dtype, Metadata};
-use slimbed_files::IoContext;
 
+use crate::error::FormError;
+use crate::lookup::Isa;
 use crate::manifest::{FORMAT_VERSION, KEY, checksum};
-use crate::{ArtefactError, FieldEntry, Manifest};
+use crate::memory::Memory;
+use crate::structure::{Core, Presence, Tensors};
+use crate::table::Part;
+use crate::{ArtefactError, FieldEntry, Manifest, PartEntry, RowsStored, Table};
 
-/// An opened, memory-mapped artefact whose header has been checked.
+/// An opened artefact whose header has been checked.
 #[derive(Debug)]
 pub struct Artefact {
     path: PathBuf,
-    map: Mmap,
+    memory: Memory,
     /// Where the tensors' bytes begin in the file.
     data_start: usize,
     header: Metadata,
@@ -24,39 +27,47 @@ pub struct Artefact {
 
 /// Name and size of one tensor in the file.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Part {
-    /// Name of the tensor.
+pub struct StoredTensor {
+    /// Its name.
     pub name: String,
     /// Its bytes.
     pub n_bytes: u64,
 }
 
 impl Artefact {
-    /// Opens `path` and checks its header, its manifest and every tensor's type and size; the values are
-    /// not read (see [`verify`](Self::verify)).
+    /// Maps `path` and checks its header, its manifest, every tensor's type and size, and the indices
+    /// that lookups follow; the values are not read (see [`verify`](Self::verify)).
     ///
     /// # Errors
     /// Names the file and what was expected of it.
     pub fn open(path: &Path) -> Result<Self, ArtefactError> {
-        let file = File::open(path).at("open", path)?;
-        // SAFETY: the map is only read, and artefacts are replaced by renaming a new file over them,
-        // never changed in place; a file that another program shortens meanwhile is beyond our reach.
-        let map = unsafe { Mmap::map(&file) }.at("map", path)?;
+        Self::check(path, Memory::map(path)?)
+    }
+
+    /// The same with a copy in memory of our own, in huge pages where the system has them: lookups miss
+    /// the translation cache less often, nothing is read from the disk later, and the file may change.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open).
+    pub fn load(path: &Path) -> Result<Self, ArtefactError> {
+        Self::check(path, Memory::load(path)?)
+    }
+
+    fn check(path: &Path, memory: Memory) -> Result<Self, ArtefactError> {
         let container = |source| ArtefactError::Container {
             path: path.to_owned(),
             source,
         };
-        let (header_bytes, header) = SafeTensors::read_metadata(&map).map_err(container)?;
+        let (header_bytes, header) = SafeTensors::read_metadata(&memory).map_err(container)?;
         let manifest = read_manifest(path, &header)?;
-        let data_start = header_bytes + 8;
         let artefact = Self {
             path: path.to_owned(),
-            map,
-            data_start,
+            memory,
+            data_start: header_bytes + 8,
             header,
             manifest,
         };
-        artefact.check()?;
+        artefact.check_tensors()?;
         Ok(artefact)
     }
 
@@ -67,30 +78,63 @@ impl Artefact {
 
     /// Bytes of the whole file.
     pub fn n_bytes(&self) -> u64 {
-        self.map.len() as u64
+        self.memory.len() as u64
     }
 
     /// Every tensor's name and bytes, in the order of the file.
-    pub fn parts(&self) -> Vec<Part> {
+    pub fn tensors(&self) -> Vec<StoredTensor> {
         let names = self.header.offset_keys();
         names
             .into_iter()
-            .map(|name| Part {
+            .map(|name| StoredTensor {
                 n_bytes: self.bytes(&name).map_or(0, |b| b.len() as u64),
                 name,
             })
             .collect()
     }
 
-    /// The rows of field number `f`, `[n_rows, dim]`.
+    /// Bytes of the tensors of field number `f`; 0 if there is no such field.
+    pub fn field_bytes(&self, f: usize) -> u64 {
+        let Some(field) = self.manifest.fields.get(f) else {
+            return 0;
+        };
+        let names = self.field_tensors(field);
+        let bytes = names.iter().filter_map(|name| self.bytes(name).ok());
+        bytes.map(|bytes| bytes.len() as u64).sum()
+    }
+
+    /// The table of field number `f`. Its indices are checked again, which takes milliseconds for millions of
+    /// rows: keep it.
     ///
     /// # Errors
     /// When there is no such field.
-    pub fn rows(&self, f: usize) -> Result<&[f32], ArtefactError> {
-        match self.manifest.fields.get(f) {
-            Some(field) => self.values(&field.tensor()),
-            None => Err(self.tensor_error(&format!("field {f}"), "a field", "none")),
-        }
+    pub fn table(&self, f: usize) -> Result<Table<'_>, ArtefactError> {
+        let Some(field) = self.manifest.fields.get(f) else {
+            return Err(self.tensor_error(&format!("field {f}"), "a field", "none"));
+        };
+        let parts = field.parts.iter().enumerate();
+        let parts = parts
+            .map(|(i, part)| self.part(&field.tensor(i), part))
+            .collect::<Result<_, _>>()?;
+        Ok(Table {
+            n_rows: field.n_rows,
+            dim: field.dim as usize,
+            pooling: field.pooling,
+            sharing: field.sharing,
+            parts,
+            projection: self.projection(field)?,
+            isa: Isa::best(),
+        })
+    }
+
+    /// The tables of all fields, in the order in which the model takes them.
+    ///
+    /// # Errors
+    /// As [`table`](Self::table).
+    pub fn tables(&self) -> Result<Vec<Table<'_>>, ArtefactError> {
+        (0..self.manifest.fields.len())
+            .map(|f| self.table(f))
+            .collect()
     }
 
     /// Shape and values of the dense weight called `name`.
@@ -98,13 +142,7 @@ impl Artefact {
     /// # Errors
     /// When there is none.
     pub fn dense(&self, name: &str) -> Result<(&[usize], &[f32]), ArtefactError> {
-        let tensor = format!("dense.{name}");
-        let values = self.values(&tensor)?;
-        let shape = self
-            .header
-            .info(&tensor)
-            .map_or(&[][..], |info| info.shape.as_slice());
-        Ok((shape, values))
+        self.floats(&format!("dense.{name}"))
     }
 
     /// Names of the dense weights.
@@ -133,43 +171,97 @@ impl Artefact {
         Ok(())
     }
 
-    fn check(&self) -> Result<(), ArtefactError> {
-        for field in &self.manifest.fields {
-            self.check_table(field)?;
+    fn check_tensors(&self) -> Result<(), ArtefactError> {
+        let mut names = BTreeSet::new();
+        for (f, field) in self.manifest.fields.iter().enumerate() {
+            let mismatch = |(expected, found): (String, String)| {
+                self.tensor_error(&field.tensor(0), &expected, &found)
+            };
+            field.check().map_err(mismatch)?;
+            self.table(f)?;
+            names.extend(self.field_tensors(field));
         }
-        // Every tensor has to be readable as 32-bit floats.
-        self.header
-            .offset_keys()
-            .iter()
-            .try_for_each(|name| self.values(name).map(|_| ()))
-    }
-
-    fn check_table(&self, field: &FieldEntry) -> Result<(), ArtefactError> {
-        let tensor = field.tensor();
-        let found = self.header.info(&tensor).map(|info| info.shape.clone());
-        let expected = vec![field.n_rows as usize, field.dim as usize];
-        if found.as_ref() != Some(&expected) {
-            let found = found.map_or("no such tensor".into(), |shape| format!("shape {shape:?}"));
-            return Err(self.tensor_error(&tensor, &format!("shape {expected:?}"), &found));
+        for name in self.header.offset_keys() {
+            if name.starts_with("dense.") {
+                self.floats(&name)?;
+            } else if !names.contains(&name) {
+                return Err(self.tensor_error(&name, "a part of a table", "an unknown tensor"));
+            }
         }
         Ok(())
     }
 
-    fn values(&self, tensor: &str) -> Result<&[f32], ArtefactError> {
+    /// Names of the tensors that a field may have.
+    fn field_tensors(&self, field: &FieldEntry) -> Vec<String> {
+        let starts = (0..field.parts.len()).map(|i| field.tensor(i));
+        let parts = starts.flat_map(|start| {
+            let names = crate::structure::SUFFIXES.map(|suffix| start.clone() + suffix);
+            names.into_iter()
+        });
+        let projection = field.projected.then(|| field.projection());
+        parts.chain(projection).collect()
+    }
+
+    fn part(&self, name: &str, part: &PartEntry) -> Result<Part<'_>, ArtefactError> {
+        let find = |suffix: &str| {
+            let name = format!("{name}{suffix}");
+            let info = self.header.info(&name)?;
+            Some((info.dtype, info.shape.as_slice(), self.bytes(&name).ok()?))
+        };
+        let tensors = Tensors { find: &find };
+        let error = |error: FormError| {
+            let tensor = format!("{name}{}", error.suffix);
+            self.tensor_error(&tensor, &error.expected, &error.found)
+        };
+        let (n_rows, n_stored) = (part.n_rows as usize, part.n_stored as usize);
+        let dim = part.dim as usize;
+        let core = Core::open(part.structure, &tensors, n_stored, (part.values, dim));
+        let presence = match part.rows {
+            RowsStored::All => None,
+            RowsStored::Present => Some(Presence::open(&tensors, n_rows, n_stored).map_err(error)?),
+        };
+        Ok(Part {
+            n_rows: part.n_rows as u32,
+            dim,
+            presence,
+            core: core.map_err(error)?,
+            values: part.values,
+            unit: 2.0_f64.powi(part.unit_log2) as f32,
+        })
+    }
+
+    fn projection(&self, field: &FieldEntry) -> Result<Option<&[f32]>, ArtefactError> {
+        if !field.projected {
+            return Ok(None);
+        }
+        let name = field.projection();
+        let (shape, values) = self.floats(&name)?;
+        let expected = [field.width() as usize, field.dim as usize];
+        if shape != expected {
+            let (expected, found) = (format!("shape {expected:?}"), format!("{shape:?}"));
+            return Err(self.tensor_error(&name, &expected, &found));
+        }
+        Ok(Some(values))
+    }
+
+    fn floats(&self, tensor: &str) -> Result<(&[usize], &[f32]), ArtefactError> {
         let bytes = self.bytes(tensor)?;
-        bytemuck::try_cast_slice(bytes)
-            .map_err(|reason| self.tensor_error(tensor, "aligned f32", &reason.to_string()))
+        let info = self.header.info(tensor);
+        let (dtype, shape) = info.map_or((Dtype::F32, &[][..]), |i| (i.dtype, i.shape.as_slice()));
+        if dtype != Dtype::F32 {
+            return Err(self.tensor_error(tensor, "type F32", &format!("{dtype:?}")));
+        }
+        let values = bytemuck::try_cast_slice(bytes)
+            .map_err(|reason| self.tensor_error(tensor, "aligned f32", &reason.to_string()))?;
+        Ok((shape, values))
     }
 
     fn bytes(&self, tensor: &str) -> Result<&[u8], ArtefactError> {
         let Some(info) = self.header.info(tensor) else {
             return Err(self.tensor_error(tensor, "a tensor", "no such tensor"));
         };
-        if info.dtype != Dtype::F32 {
-            return Err(self.tensor_error(tensor, "type F32", &format!("{:?}", info.dtype)));
-        }
         let (start, end) = info.data_offsets;
-        let data = self.map.get(self.data_start..).unwrap_or(&[]);
+        let data = self.memory.get(self.data_start..).unwrap_or(&[]);
         data.get(start..end)
             .ok_or_else(|| self.tensor_error(tensor, "bytes within the file", "an end beyond it"))
     }

@@ -7,20 +7,59 @@ use safetensors::tensor::{Dtype, TensorView};
 use slimbed_files::write_atomically;
 
 use crate::container::write_tensors;
+use crate::encode::{Encoded, Encoding, TableStats, encode};
 use crate::manifest::{FORMAT_VERSION, KEY, checksum};
-use crate::{ArtefactError, Encoding, FieldEntry, Manifest, Pooling, Values};
+use crate::structure::Buffer;
+use crate::{ArtefactError, FieldEntry, Manifest, PartEntry, Pooling, Rows, Sharing};
+
+/// Rows to be stored, and how.
+#[derive(Clone, Copy, Debug)]
+pub struct PartTable<'a> {
+    /// The rows.
+    pub rows: Rows<'a>,
+    /// How they are stored.
+    pub encoding: Encoding,
+}
+
+/// A matrix that pooled vectors are multiplied with: narrow tables become as wide as the model wants
+/// them.
+#[derive(Clone, Copy, Debug)]
+pub struct Projection<'a> {
+    /// `[width of the stored rows, dim]`.
+    pub matrix: &'a [f32],
+    /// Values of a projected vector.
+    pub dim: usize,
+}
 
 /// A table to be stored.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct FieldTable<'a> {
     /// Name of the field.
     pub name: &'a str,
-    /// `[n_rows, dim]`, row by row.
-    pub rows: &'a [f32],
-    /// Values of a row.
-    pub dim: usize,
+    /// Ids of the field.
+    pub n_rows: u64,
     /// How bags are pooled.
     pub pooling: Pooling,
+    /// How ids become rows.
+    pub sharing: Sharing,
+    /// One part, or two for quotient and remainder.
+    pub parts: Vec<PartTable<'a>>,
+    /// What follows.
+    pub projection: Option<Projection<'a>>,
+}
+
+impl<'a> FieldTable<'a> {
+    /// A table with a row for every id.
+    pub fn new(name: &'a str, rows: Rows<'a>, encoding: Encoding, pooling: Pooling) -> Self {
+        Self {
+            name,
+            n_rows: rows.n_rows() as u64,
+            pooling,
+            sharing: Sharing::None,
+            parts: vec![PartTable { rows, encoding }],
+            projection: None,
+        }
+    }
 }
 
 /// A dense weight to be stored as the tensor `dense.<name>`.
@@ -38,7 +77,8 @@ pub struct DenseTensor<'a> {
 /// bytes.
 ///
 /// # Errors
-/// When sizes do not fit, a name is used twice, or the file system refuses; nothing is left behind.
+/// When sizes do not fit, a table cannot be stored as asked, a name is used twice, or the file system
+/// refuses; nothing is left behind.
 pub fn write(
     path: &Path,
     fields: &[FieldTable<'_>],
@@ -46,81 +86,157 @@ pub fn write(
     model: serde_json::Value,
     training: serde_json::Value,
 ) -> Result<Manifest, ArtefactError> {
-    let entries: Vec<_> = fields.iter().map(entry).collect();
-    let mut views = BTreeMap::new();
-    for (field, entry) in fields.iter().zip(&entries) {
-        let shape = [entry.n_rows as usize, field.dim];
-        insert(path, &mut views, entry.tensor(), &shape, field.rows)?;
+    let stored: Vec<_> = fields
+        .iter()
+        .map(|field| store(path, field))
+        .collect::<Result<_, _>>()?;
+    let mut views = Views::new(path);
+    for (entry, field, parts) in &stored {
+        for (i, part) in parts.iter().enumerate() {
+            for buffer in &part.buffers {
+                views.insert_buffer(entry.tensor(i), buffer)?;
+            }
+        }
+        if let Some(projection) = field.projection {
+            let shape = [entry.width() as usize, projection.dim];
+            views.insert_floats(entry.projection(), &shape, projection.matrix)?;
+        }
     }
     for tensor in dense {
-        insert(
-            path,
-            &mut views,
-            format!("dense.{}", tensor.name),
-            tensor.shape,
-            tensor.values,
-        )?;
+        let name = format!("dense.{}", tensor.name);
+        views.insert_floats(name, tensor.shape, tensor.values)?;
     }
-    let checksums = views
-        .iter()
-        .map(|(name, view)| (name.clone(), checksum(view.data())));
-    let checksums = checksums.collect();
     let manifest = Manifest {
         format_version: FORMAT_VERSION,
-        fields: entries,
+        checksums: views.checksums(),
+        fields: stored.iter().map(|(entry, ..)| entry.clone()).collect(),
         model,
         training,
-        checksums,
     };
-    write_atomically(path, |file, _| {
-        let written = write_tensors(file, &views, (KEY, manifest.to_json()));
-        written.map_err(|source| ArtefactError::Container {
-            path: path.to_owned(),
-            source,
-        })
-    })?;
+    views.write(&manifest)?;
     Ok(manifest)
 }
 
-fn entry(field: &FieldTable<'_>) -> FieldEntry {
-    FieldEntry {
+type Stored<'f, 'a> = (FieldEntry, &'f FieldTable<'a>, Vec<Encoded<'a>>);
+
+fn store<'f, 'a>(path: &Path, field: &'f FieldTable<'a>) -> Result<Stored<'f, 'a>, ArtefactError> {
+    let parts = field.parts.iter();
+    let encoded: Vec<_> = parts
+        .map(|part| encode(part.rows, part.encoding))
+        .collect::<Result<_, _>>()
+        .map_err(|source| ArtefactError::Encode {
+            path: path.to_owned(),
+            field: field.name.to_owned(),
+            source,
+        })?;
+    let entry = entry(field, &encoded);
+    entry
+        .check()
+        .map_err(|(expected, found)| ArtefactError::Tensor {
+            path: path.to_owned(),
+            tensor: entry.tensor(0),
+            expected,
+            found,
+        })?;
+    Ok((entry, field, encoded))
+}
+
+fn entry(field: &FieldTable<'_>, encoded: &[Encoded<'_>]) -> FieldEntry {
+    let parts = field.parts.iter().zip(encoded);
+    let parts: Vec<_> = parts
+        .map(|(part, encoded)| part_entry(part, encoded))
+        .collect();
+    let mut entry = FieldEntry {
         name: field.name.to_owned(),
-        n_rows: field.rows.len().checked_div(field.dim).unwrap_or(0) as u64,
-        dim: field.dim as u32,
+        n_rows: field.n_rows,
+        dim: 0,
         pooling: field.pooling,
-        encoding: Encoding::Dense,
-        values: Values::F32,
+        sharing: field.sharing,
+        parts,
+        projected: field.projection.is_some(),
+    };
+    let dim = field.projection.map_or(entry.width(), |p| p.dim as u64);
+    entry.dim = u32::try_from(dim).unwrap_or(u32::MAX);
+    entry
+}
+
+fn part_entry(part: &PartTable<'_>, encoded: &Encoded<'_>) -> PartEntry {
+    let stats = TableStats::of(part.rows);
+    let n_rows = part.rows.n_rows() as u64;
+    PartEntry {
+        n_rows,
+        dim: part.rows.dim() as u32,
+        rows: part.encoding.rows,
+        n_stored: encoded.n_present.unwrap_or(n_rows),
+        structure: part.encoding.structure,
+        values: part.encoding.values,
+        unit_log2: encoded.unit_log2,
+        n_kept: stats.n_kept() as u64,
+        n_empty: stats.n_empty() as u64,
     }
 }
 
-fn insert<'a>(
-    path: &Path,
-    views: &mut BTreeMap<String, TensorView<'a>>,
-    name: String,
-    shape: &[usize],
-    values: &'a [f32],
-) -> Result<(), ArtefactError> {
-    let bytes = bytemuck::cast_slice(values);
-    let view = TensorView::new(Dtype::F32, shape.to_vec(), bytes).map_err(|_| {
-        let (expected, found) = (
-            format!("shape {shape:?}"),
-            format!("{} values", values.len()),
-        );
-        ArtefactError::Tensor {
-            path: path.to_owned(),
+/// The tensors of the file, by name.
+struct Views<'v> {
+    path: &'v Path,
+    tensors: BTreeMap<String, TensorView<'v>>,
+}
+
+impl<'v> Views<'v> {
+    fn new(path: &'v Path) -> Self {
+        let tensors = BTreeMap::new();
+        Self { path, tensors }
+    }
+
+    fn insert_buffer(&mut self, part: String, buffer: &'v Buffer<'_>) -> Result<(), ArtefactError> {
+        let name = part + buffer.suffix;
+        self.insert(name, buffer.dtype(), &buffer.shape, buffer.bytes())
+    }
+
+    fn insert_floats(
+        &mut self,
+        name: String,
+        shape: &[usize],
+        values: &'v [f32],
+    ) -> Result<(), ArtefactError> {
+        self.insert(name, Dtype::F32, shape, bytemuck::cast_slice(values))
+    }
+
+    fn insert(
+        &mut self,
+        name: String,
+        dtype: Dtype,
+        shape: &[usize],
+        bytes: &'v [u8],
+    ) -> Result<(), ArtefactError> {
+        let error = |expected: String, found: String| ArtefactError::Tensor {
+            path: self.path.to_owned(),
             tensor: name.clone(),
             expected,
             found,
+        };
+        let view = TensorView::new(dtype, shape.to_vec(), bytes)
+            .map_err(|_| error(format!("shape {shape:?}"), format!("{} bytes", bytes.len())))?;
+        if self.tensors.contains_key(&name) {
+            return Err(error("one tensor of that name".into(), "two".into()));
         }
-    })?;
-    if views.insert(name.clone(), view).is_some() {
-        let (expected, found) = ("one tensor of that name".into(), "two".into());
-        return Err(ArtefactError::Tensor {
-            path: path.to_owned(),
-            tensor: name,
-            expected,
-            found,
-        });
+        self.tensors.insert(name, view);
+        Ok(())
     }
-    Ok(())
+
+    fn checksums(&self) -> BTreeMap<String, String> {
+        let sums = self.tensors.iter();
+        sums.map(|(name, view)| (name.clone(), checksum(view.data())))
+            .collect()
+    }
+
+    fn write(&self, manifest: &Manifest) -> Result<(), ArtefactError> {
+        write_atomically(self.path, |file, _| {
+            let written = write_tensors(file, &self.tensors, (KEY, manifest.to_json()));
+            written.map_err(|source| ArtefactError::Container {
+                path: self.path.to_owned(),
+                source,
+            })
+        })
+    }
 }

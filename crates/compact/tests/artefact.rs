@@ -5,36 +5,62 @@ use std::fs;
 use std::path::PathBuf;
 
 use serde_json::json;
-use slimbed_compact::{Artefact, ArtefactError, DenseTensor, FieldTable, Pooling, write};
+use slimbed_compact::{
+    Artefact, ArtefactError, Combine, DenseTensor, Encoding, FieldTable, PartTable, Pooling,
+    Projection, Rows, RowsStored, Scratch, Sharing, Structure, Values, write,
+};
 
 const ROWS: [f32; 6] = [1.0, -2.0, 3.5, f32::MIN_POSITIVE, -0.0, 7.0];
 
-struct Sample {
+struct Written {
     _dir: tempfile::TempDir,
     path: PathBuf,
 }
 
-fn sample() -> Sample {
+/// A file with every kind of tensor.
+fn sample() -> Written {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("model.safetensors");
+    let exact = Encoding::EXACT_DENSE;
+    let rows = |values, dim| Rows::new(values, dim).unwrap();
+    let sparse = [0.0, 0.0, 0.0, 4.0, 0.0, 0.0, 5.0, 6.0];
+    let stored = |structure, rows_stored, values| Encoding {
+        rows: rows_stored,
+        structure,
+        values,
+    };
+    use RowsStored::{All, Present};
+    use Structure::{Bitmap, DenseLines, Positions, Prefix};
+    let bitmap = stored(Bitmap, Present, Values::F32);
+    let positions = stored(Positions, All, Values::Int4);
+    let prefix = stored(Prefix, All, Values::F16);
+    let lines = stored(DenseLines, All, Values::Int8);
     let fields = [
+        FieldTable::new("C1", rows(&ROWS, 2), exact, Pooling::Sum),
+        FieldTable::new("C2", rows(&ROWS[..2], 2), exact, Pooling::Mean),
+        FieldTable::new("empty", rows(&[], 2), exact, Pooling::Sum),
+        FieldTable::new("bitmap", rows(&sparse, 2), bitmap, Pooling::Sum),
+        FieldTable::new("positions", rows(&sparse, 2), positions, Pooling::Sum),
         FieldTable {
-            name: "C1",
-            rows: &ROWS,
-            dim: 2,
-            pooling: Pooling::Sum,
+            projection: Some(Projection {
+                matrix: &ROWS,
+                dim: 3,
+            }),
+            ..FieldTable::new("prefix", rows(&sparse, 2), prefix, Pooling::Sum)
         },
         FieldTable {
-            name: "C2",
-            rows: &ROWS[..2],
-            dim: 2,
-            pooling: Pooling::Mean,
-        },
-        FieldTable {
-            name: "empty",
-            rows: &[],
-            dim: 2,
-            pooling: Pooling::Sum,
+            n_rows: 9,
+            sharing: Sharing::QuotientRemainder {
+                divisor: 4,
+                combine: Combine::Sum,
+            },
+            parts: [&ROWS[..], &sparse]
+                .map(|values| PartTable {
+                    rows: rows(values, 2),
+                    encoding: lines,
+                })
+                .to_vec(),
+            ..FieldTable::new("shared", rows(&ROWS, 2), lines, Pooling::Sum)
         },
     ];
     let dense = [DenseTensor {
@@ -50,31 +76,47 @@ fn sample() -> Sample {
         json!({"seed": 3}),
     )
     .unwrap();
-    Sample { _dir: dir, path }
+    Written { _dir: dir, path }
+}
+
+fn row(artefact: &Artefact, f: usize, id: u32) -> Vec<f32> {
+    let table = artefact.table(f).unwrap();
+    let mut row = vec![0.0; table.dim()];
+    table.row(id, &mut row, &mut Scratch::default()).unwrap();
+    row
 }
 
 #[test]
 fn what_is_written_is_read_back() {
     let sample = sample();
-    let artefact = Artefact::open(&sample.path).unwrap();
-    artefact.verify().unwrap();
-    assert_eq!(artefact.rows(0).unwrap(), ROWS);
-    assert_eq!(artefact.rows(1).unwrap(), &ROWS[..2]);
-    assert!(artefact.rows(2).unwrap().is_empty());
-    assert_eq!(
-        artefact.dense("top.0.weight").unwrap(),
-        (&[1, 3][..], &ROWS[..3])
-    );
-    assert_eq!(artefact.dense_names(), ["top.0.weight"]);
-    assert_eq!(
-        artefact.n_bytes(),
-        fs::metadata(&sample.path).unwrap().len()
-    );
-    let manifest = artefact.manifest();
-    assert_eq!(manifest.fields[1].pooling, Pooling::Mean);
-    assert_eq!(manifest.training["seed"], 3);
-    let parts: u64 = artefact.parts().iter().map(|part| part.n_bytes).sum();
-    assert_eq!(parts, 6 * 4 + 2 * 4 + 3 * 4);
+    for artefact in [Artefact::open(&sample.path), Artefact::load(&sample.path)] {
+        let artefact = artefact.unwrap();
+        artefact.verify().unwrap();
+        assert_eq!(row(&artefact, 0, 1), ROWS[2..4]);
+        assert_eq!(row(&artefact, 3, 0), [0.0, 0.0]);
+        assert_eq!(row(&artefact, 3, 3), [5.0, 6.0]);
+        assert_eq!(row(&artefact, 5, 3), [5.0, -10.0, 17.5 + 42.0]);
+        assert_eq!(artefact.table(2).unwrap().n_rows(), 0);
+        assert_eq!(
+            artefact.dense("top.0.weight").unwrap(),
+            (&[1, 3][..], &ROWS[..3])
+        );
+        assert_eq!(artefact.dense_names(), ["top.0.weight"]);
+        assert_eq!(
+            artefact.n_bytes(),
+            fs::metadata(&sample.path).unwrap().len()
+        );
+        let manifest = artefact.manifest();
+        assert_eq!(manifest.fields[1].pooling, Pooling::Mean);
+        assert_eq!(manifest.training["seed"], 3);
+        let (bitmap, shared) = (&manifest.fields[3].parts[0], &manifest.fields[6]);
+        assert_eq!((bitmap.n_rows, bitmap.n_stored, bitmap.n_kept), (4, 2, 3));
+        assert_eq!((shared.n_rows, shared.dim), (9, 2));
+        assert_eq!(artefact.field_bytes(0), 24);
+        let tensors: u64 = artefact.tensors().iter().map(|t| t.n_bytes).sum();
+        let fields: u64 = (0..7).map(|f| artefact.field_bytes(f)).sum();
+        assert_eq!(tensors, fields + 12);
+    }
 }
 
 #[test]
@@ -129,8 +171,10 @@ fn hostile(header: &str, data: &[u8]) -> Result<Artefact, ArtefactError> {
 #[test]
 fn hostile_headers_give_errors() {
     let manifest = |rows: u64| {
+        let part = json!({"n_rows": rows, "dim": 2, "rows": "all", "n_stored": rows,
+            "structure": "dense", "values": "f32", "unit_log2": 0, "n_kept": 4, "n_empty": 0});
         let field = json!({"name": "C1", "n_rows": rows, "dim": 2, "pooling": "sum",
-            "encoding": "dense", "values": "f32"});
+            "sharing": {"kind": "none"}, "parts": [part], "projected": false});
         let manifest = json!({"format_version": 1, "fields": [field], "model": {}, "training": {},
             "checksums": {}});
         manifest.to_string()
@@ -156,11 +200,11 @@ fn hostile_headers_give_errors() {
     );
     check(
         &header(&manifest(3), "F32", [2, 2], 16),
-        "expected shape [3, 2], found shape [2, 2]",
+        "expected F32 of shape [3, 2], found F32 of shape [2, 2]",
     );
     check(
         &header(&manifest(2), "I32", [2, 2], 16),
-        "expected type F32, found I32",
+        "expected F32 of shape [2, 2], found I32",
     );
     check(&header("{}", "F32", [2, 2], 16), "expected 1, found null");
     check(
@@ -186,22 +230,32 @@ fn a_missing_file_is_named() {
 fn sizes_and_names_are_checked_before_writing() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("m.safetensors");
-    let field = FieldTable {
-        name: "C1",
-        rows: &ROWS[..3],
-        dim: 2,
-        pooling: Pooling::Sum,
+    let error = Rows::new(&ROWS[..3], 2).unwrap_err();
+    assert!(error.to_string().contains("whole rows"), "{error}");
+    let rows = Rows::new(&ROWS, 2).unwrap();
+    let field = FieldTable::new("C1", rows, Encoding::EXACT_DENSE, Pooling::Sum);
+    let refuse = |fields: &[FieldTable<'_>], expected: &str| {
+        let error = write(&path, fields, &[], json!({}), json!({})).unwrap_err();
+        let text = format!("{error}: {:?}", std::error::Error::source(&error));
+        assert!(text.contains(expected), "{text}");
     };
-    let error = write(&path, &[field], &[], json!({}), json!({})).unwrap_err();
-    assert!(error.to_string().contains("table.C1"), "{error}");
-    let field = FieldTable {
-        rows: &ROWS,
-        ..field
+    refuse(&[field.clone(), field.clone()], "one tensor of that name");
+    let sharing = Sharing::QuotientRemainder {
+        divisor: 2,
+        combine: Combine::Sum,
     };
-    let error = write(&path, &[field, field], &[], json!({}), json!({})).unwrap_err();
-    assert!(
-        error.to_string().contains("one tensor of that name"),
-        "{error}"
+    refuse(
+        &[FieldTable { sharing, ..field }],
+        "expected 2 parts, found 1",
+    );
+    let rows = Rows::new(&[1.0, f32::NAN], 2).unwrap();
+    let encoding = Encoding {
+        values: Values::Int8,
+        ..Encoding::EXACT_DENSE
+    };
+    refuse(
+        &[FieldTable::new("C1", rows, encoding, Pooling::Sum)],
+        "NotFinite { row: 0, column: 1, value: NaN }",
     );
     assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 0);
 }

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use slimbed_compact::ArtefactError;
+use slimbed_compact::{ArtefactError, LookupError};
 use slimbed_data::DataError;
 use slimbed_embedding::EmbeddingError;
 use slimbed_eval::MetricError;
@@ -38,6 +38,9 @@ pub enum TrainError {
     /// The artefact cannot be written or opened.
     #[error(transparent)]
     Artefact(#[from] ArtefactError),
+    /// A batch does not suit the artefact's tables.
+    #[error(transparent)]
+    Lookup(#[from] LookupError),
     /// The file system refused.
     #[error(transparent)]
     File(#[from] FileError),

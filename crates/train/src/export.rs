@@ -3,8 +3,9 @@
 use std::path::Path;
 
 use serde_json::Value;
-use slimbed_compact::{DenseTensor, FieldTable, Manifest, Pooling};
+use slimbed_compact::{ArtefactError, DenseTensor, Encoding, FieldTable, Manifest, Pooling, Rows};
 use slimbed_data::Dataset;
+use slimbed_embedding::TableView;
 
 use crate::learner::Learner;
 use crate::{ModelSpec, TrainError};
@@ -25,16 +26,8 @@ pub fn export(
         .fields()
         .iter()
         .zip(&tables)
-        .map(|(field, table)| FieldTable {
-            name: &field.name,
-            rows: table.values,
-            dim: table.dim,
-            pooling: match table.pooling {
-                slimbed_embedding::Pooling::Sum => Pooling::Sum,
-                slimbed_embedding::Pooling::Mean => Pooling::Mean,
-            },
-        })
-        .collect();
+        .map(|(field, table)| exact(path, &field.name, table))
+        .collect::<Result<_, _>>()?;
     let weights = learner.dense.export()?;
     let dense: Vec<_> = weights
         .iter()
@@ -51,4 +44,22 @@ pub fn export(
     Ok(slimbed_compact::write(
         path, &fields, &dense, model, training,
     )?)
+}
+
+/// A table as it is.
+fn exact<'a>(
+    path: &Path,
+    field: &'a str,
+    table: &TableView<'a>,
+) -> Result<FieldTable<'a>, ArtefactError> {
+    let rows = Rows::new(table.values, table.dim).map_err(|source| ArtefactError::Encode {
+        path: path.to_owned(),
+        field: field.to_owned(),
+        source,
+    })?;
+    let pooling = match table.pooling {
+        slimbed_embedding::Pooling::Sum => Pooling::Sum,
+        slimbed_embedding::Pooling::Mean => Pooling::Mean,
+    };
+    Ok(FieldTable::new(field, rows, Encoding::EXACT_DENSE, pooling))
 }

@@ -3,8 +3,8 @@
 use std::path::Path;
 
 use candle_core::Device;
-use slimbed_compact::{Artefact, Pooling};
-use slimbed_data::{BatchOptions, Dataset, Order, Split};
+use slimbed_compact::{Artefact, Bags, Output, Scratch, Table};
+use slimbed_data::{Batch, BatchOptions, Dataset, Order, Split};
 use slimbed_embedding::{TableView, lookup};
 use slimbed_eval::Metrics;
 
@@ -37,7 +37,10 @@ impl Scores {
     }
 }
 
-/// Scores a split with `tables` and `dense`; `progress` is told how many samples each batch had.
+/// Writes the embeddings of a batch, `[n, fields · dim]`.
+type Embed<'e> = dyn FnMut(&Batch, &mut [f32]) -> Result<(), TrainError> + 'e;
+
+/// Scores a split with live `tables` and `dense`; `progress` is told how many samples each batch had.
 ///
 /// # Errors
 /// When the data cannot be read or does not suit the model.
@@ -49,25 +52,10 @@ pub fn score(
     progress: &dyn Fn(u64),
 ) -> Result<Scores, TrainError> {
     let dim = tables.first().map_or(0, |table| table.dim);
-    let options = BatchOptions {
-        batch_size: BATCH,
-        order: Order::Sequential,
-        start_batch: 0,
-        prefetch: 2,
-    };
-    let mut scores = Scores::default();
-    let mut embeddings = Vec::new();
-    for batch in dataset.batches(split, options)? {
-        let batch = batch?;
-        embeddings.resize(batch.n * tables.len() * dim, 0.0);
-        lookup(tables, &id_batch(&batch), dim, &mut embeddings)?;
-        let start = scores.logits.len();
-        scores.logits.resize(start + batch.n, 0.0);
-        dense.logits(inputs(&batch, &embeddings), &mut scores.logits[start..])?;
-        scores.labels.extend(&batch.labels);
-        progress(batch.n as u64);
-    }
-    Ok(scores)
+    let mut embed =
+        |batch: &Batch, out: &mut [f32]| Ok(lookup(tables, &id_batch(batch), dim, out)?);
+    let width = tables.len() * dim;
+    score_with(&mut embed, width, dense, dataset, split, progress)
 }
 
 /// Opens an artefact, checks it against the data and scores a split with it.
@@ -85,25 +73,66 @@ pub fn score_artefact(
     artefact.verify()?;
     let (spec, mut dense) = load_model(&artefact, device)?;
     check_data(&spec, &artefact, dataset)?;
-    score(&views(&artefact)?, dense.as_mut(), dataset, split, progress)
+    let (tables, mut scratch) = (artefact.tables()?, Scratch::default());
+    let width: usize = tables.iter().map(Table::dim).sum();
+    let mut embed =
+        |batch: &Batch, out: &mut [f32]| embed(&tables, batch, width, out, &mut scratch);
+    score_with(&mut embed, width, dense.as_mut(), dataset, split, progress)
 }
 
-/// The artefact's tables.
-fn views(artefact: &Artefact) -> Result<Vec<TableView<'_>>, TrainError> {
-    let fields = artefact.manifest().fields.iter().enumerate();
-    fields
-        .map(|(f, field)| {
-            let pooling = match field.pooling {
-                Pooling::Sum => slimbed_embedding::Pooling::Sum,
-                Pooling::Mean => slimbed_embedding::Pooling::Mean,
-            };
-            Ok(TableView {
-                values: artefact.rows(f)?,
-                dim: field.dim as usize,
-                pooling,
-            })
-        })
-        .collect()
+fn score_with(
+    embed: &mut Embed<'_>,
+    width: usize,
+    dense: &mut dyn DenseNetwork,
+    dataset: &Dataset,
+    split: Split,
+    progress: &dyn Fn(u64),
+) -> Result<Scores, TrainError> {
+    let options = BatchOptions {
+        batch_size: BATCH,
+        order: Order::Sequential,
+        start_batch: 0,
+        prefetch: 2,
+    };
+    let mut scores = Scores::default();
+    let mut embeddings = Vec::new();
+    for batch in dataset.batches(split, options)? {
+        let batch = batch?;
+        embeddings.resize(batch.n * width, 0.0);
+        embed(&batch, &mut embeddings)?;
+        let start = scores.logits.len();
+        scores.logits.resize(start + batch.n, 0.0);
+        dense.logits(inputs(&batch, &embeddings), &mut scores.logits[start..])?;
+        scores.labels.extend(&batch.labels);
+        progress(batch.n as u64);
+    }
+    Ok(scores)
+}
+
+/// Looks a batch up in the artefact's tables, field beside field.
+fn embed(
+    tables: &[Table<'_>],
+    batch: &Batch,
+    width: usize,
+    out: &mut [f32],
+    scratch: &mut Scratch,
+) -> Result<(), TrainError> {
+    let mut start = 0;
+    for (field, table) in batch.fields.iter().zip(tables) {
+        let bags = Bags {
+            ids: &field.ids,
+            offsets: field.offsets.as_deref(),
+            weights: None,
+        };
+        let out = Output {
+            values: &mut *out,
+            start,
+            stride: width,
+        };
+        table.lookup(&bags, out, scratch)?;
+        start += table.dim();
+    }
+    Ok(())
 }
 
 fn check_data(spec: &ModelSpec, artefact: &Artefact, dataset: &Dataset) -> Result<(), TrainError> {

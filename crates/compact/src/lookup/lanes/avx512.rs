@@ -1,0 +1,96 @@
+//! AVX-512 with its byte and half-word instructions: masked loads read no byte too many.
+
+use std::arch::x86_64::*;
+
+use super::Lanes;
+
+/// A 512-bit register.
+#[derive(Clone, Copy, Debug)]
+pub struct Avx512(__m512);
+
+/// The low `n` bits, `n` at most 31.
+#[inline(always)]
+fn low(n: usize) -> u32 {
+    (1 << n) - 1
+}
+
+// SAFETY: loads and stores are masked to `n` values.
+unsafe impl Lanes for Avx512 {
+    #[inline(always)]
+    unsafe fn splat(x: f32) -> Self {
+        // SAFETY: the caller's processor has it; so everywhere below.
+        Self(unsafe { _mm512_set1_ps(x) })
+    }
+
+    #[inline(always)]
+    unsafe fn load_f32(at: *const u8, n: usize) -> Self {
+        // SAFETY: masked to the caller's `n` values.
+        Self(unsafe { _mm512_maskz_loadu_ps(low(n) as u16, at.cast()) })
+    }
+
+    #[inline(always)]
+    unsafe fn load_f16(at: *const u8, n: usize) -> Self {
+        // SAFETY: as above.
+        Self(unsafe { _mm512_cvtph_ps(_mm256_maskz_loadu_epi16(low(n) as u16, at.cast())) })
+    }
+
+    #[inline(always)]
+    unsafe fn load_u8(at: *const u8, n: usize) -> Self {
+        // SAFETY: as above.
+        unsafe {
+            let bytes = _mm_maskz_loadu_epi8(low(n) as u16, at.cast());
+            Self(_mm512_cvtepi32_ps(_mm512_cvtepu8_epi32(bytes)))
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn load_u4(at: *const u8, first: usize, n: usize) -> Self {
+        let odd = first % 2;
+        // SAFETY: masked to the bytes that hold the caller's `n` values.
+        unsafe {
+            let n_bytes = (odd + n).div_ceil(2);
+            let at = at.add(first / 2);
+            let both = _mm_maskz_loadu_epi8(low(n_bytes) as u16, at.cast());
+            // Drops the half byte in front; shifts by 64 give 0, so an even start needs no branch.
+            let right = _mm_srl_epi64(both, _mm_cvtsi64_si128(4 * odd as i64));
+            let left = _mm_cvtsi64_si128(64 - 4 * odd as i64);
+            let carry = _mm_sll_epi64(_mm_bsrli_si128::<8>(both), left);
+            let halves = _mm_or_si128(right, carry);
+            let low_half = _mm_set1_epi8(15);
+            let even = _mm_and_si128(halves, low_half);
+            let odd = _mm_and_si128(_mm_srli_epi16::<4>(halves), low_half);
+            let bytes = _mm_maskz_mov_epi8(low(n) as u16, _mm_unpacklo_epi8(even, odd));
+            Self(_mm512_cvtepi32_ps(_mm512_cvtepu8_epi32(bytes)))
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn mul_add(self, b: Self, c: Self) -> Self {
+        // SAFETY: as above.
+        Self(unsafe { _mm512_fmadd_ps(self.0, b.0, c.0) })
+    }
+
+    #[inline(always)]
+    unsafe fn mul(self, b: Self) -> Self {
+        // SAFETY: as above.
+        Self(unsafe { _mm512_mul_ps(self.0, b.0) })
+    }
+
+    #[inline(always)]
+    unsafe fn first(self, n: usize) -> Self {
+        // SAFETY: as above.
+        Self(unsafe { _mm512_maskz_mov_ps(low(n) as u16, self.0) })
+    }
+
+    #[inline(always)]
+    unsafe fn expand(self, mask: u16) -> Self {
+        // SAFETY: as above.
+        Self(unsafe { _mm512_maskz_expand_ps(mask, self.0) })
+    }
+
+    #[inline(always)]
+    unsafe fn store(self, at: *mut f32, n: usize) {
+        // SAFETY: masked to the caller's `n` values.
+        unsafe { _mm512_mask_storeu_ps(at, low(n) as u16, self.0) };
+    }
+}

@@ -1,0 +1,404 @@
+//! Few values of many rows: Elias-Fano's code of the places of all kept values.
+//!
+//! The place of a kept value is `row · dim + column`. Its lower part, the column, takes
+//! `⌈log2 dim⌉` bits in `.columns`; the upper part, the row, is unary in `.rows`: for every row as many ones
+//! as it keeps values, then a zero. `.index` has a word for every 256 rows (and one at the end): the number
+//! of values kept before them, so row `256·b` begins at bit `256·b + index[b]`. That is
+//! `1 + density · dim · (1 + ⌈log2 dim⌉)` bits a row, within some percent of the entropy of a mask whose
+//! places are independent.
+//!
+//! Values stand one after the other in the main tensor. Integers have scale and bias for each block of
+//! 256 rows (`.affine`, two f16), since most rows keep less than one value.
+//!
+//! P. Elias, Efficient storage and retrieval by content and address of static files, J. ACM 21 (1974).
+
+use safetensors::tensor::Dtype;
+
+use super::{ABSENT, Buffer, Data, Form, Tensors};
+use crate::error::{EncodeError, FormError};
+use crate::prefetch::prefetch_line;
+use crate::rows::{Rows, is_kept};
+use crate::values::{AFFINE_BYTES, Affine, Values};
+
+const INDEX: &str = ".index";
+const ROWS: &str = ".rows";
+const COLUMNS: &str = ".columns";
+const AFFINE: &str = ".affine";
+/// Rows of a block.
+const BLOCK: usize = 256;
+const WORD: usize = 64;
+
+/// Bits of a column.
+fn column_bits(dim: usize) -> usize {
+    (usize::BITS - (dim - 1).leading_zeros()) as usize
+}
+
+/// Bytes for `n_kept` values of `n_rows` rows.
+pub fn n_bytes(n_rows: usize, n_kept: usize, values: Values, dim: usize) -> usize {
+    let n_blocks = n_rows.div_ceil(BLOCK);
+    let words = |bits: usize| (bits.div_ceil(WORD) + 1) * size_of::<u64>();
+    let affine = if values.is_integer() {
+        n_blocks * AFFINE_BYTES
+    } else {
+        0
+    };
+    (n_blocks + 1) * size_of::<u32>()
+        + words(n_rows + n_kept)
+        + words(n_kept * column_bits(dim))
+        + values.packed_bytes(n_kept)
+        + affine
+}
+
+/// A string of bits in words; one word more than needed, so that two words can always be read.
+#[derive(Debug)]
+struct Bits {
+    words: Vec<u64>,
+    len: usize,
+}
+
+impl Bits {
+    fn new() -> Self {
+        Self {
+            words: vec![0],
+            len: 0,
+        }
+    }
+
+    /// Appends the low `n` bits of `bits`; the others are 0.
+    fn push(&mut self, bits: u64, n: usize) {
+        let at = self.len % WORD;
+        self.words.resize((self.len + n) / WORD + 2, 0);
+        let word = self.len / WORD;
+        self.words[word] |= bits << at;
+        if at + n > WORD {
+            self.words[word + 1] |= bits >> (WORD - at);
+        }
+        self.len += n;
+    }
+
+    fn into_words(mut self) -> Vec<u64> {
+        self.words.resize(self.len.div_ceil(WORD) + 1, 0);
+        self.words
+    }
+}
+
+/// Index, rows, columns, values, and scale and bias of integers.
+pub fn encode<'a>(rows: Rows<'_>, form: Form) -> Result<Vec<Buffer<'a>>, EncodeError> {
+    let n_bits = column_bits(form.dim);
+    let (mut unary, mut columns) = (Bits::new(), Bits::new());
+    let (mut index, mut packed) = (Vec::new(), Packed::new(form));
+    let mut n_kept = 0_usize;
+    for (i, row) in rows.iter().enumerate() {
+        if i % BLOCK == 0 {
+            index.push(count(n_kept)?);
+            packed.end_block();
+        }
+        for (column, &x) in row.iter().enumerate().filter(|(_, x)| is_kept(**x)) {
+            columns.push(column as u64, n_bits);
+            unary.push(1, 1);
+            packed.block.push(x);
+            n_kept += 1;
+        }
+        unary.push(0, 1);
+    }
+    index.push(count(n_kept)?);
+    let (unary, columns) = (unary.into_words(), columns.into_words());
+    let mut buffers = vec![
+        Buffer::new(INDEX, &[index.len()], Data::U32(index)),
+        Buffer::new(ROWS, &[unary.len()], Data::U64(unary)),
+        Buffer::new(COLUMNS, &[columns.len()], Data::U64(columns)),
+    ];
+    buffers.extend(packed.finish());
+    Ok(buffers)
+}
+
+fn count(n: usize) -> Result<u32, EncodeError> {
+    let structure = "positions";
+    u32::try_from(n).map_err(|_| EncodeError::TooLarge {
+        structure,
+        n_bytes: n * size_of::<f32>(),
+    })
+}
+
+/// The values of all rows, block after block.
+struct Packed {
+    form: Form,
+    /// Kept values of the block that is being read.
+    block: Vec<f32>,
+    scaled: Vec<f32>,
+    affine: Vec<u8>,
+    bytes: Vec<u8>,
+    /// An int4 value that waits for the other half of its byte.
+    half: Option<u8>,
+    n_blocks: usize,
+    begun: bool,
+}
+
+impl Packed {
+    fn new(form: Form) -> Self {
+        Self {
+            form,
+            block: Vec::new(),
+            scaled: Vec::new(),
+            affine: Vec::new(),
+            bytes: Vec::new(),
+            half: None,
+            n_blocks: 0,
+            begun: false,
+        }
+    }
+
+    /// Writes the block read so far, if any was begun, and begins the next.
+    fn end_block(&mut self) {
+        if !std::mem::replace(&mut self.begun, true) {
+            return;
+        }
+        let block = self.form.in_units(&self.block, &mut self.scaled);
+        let affine = match self.form.values.levels() {
+            Some(levels) if !block.is_empty() => Affine::of(block, levels),
+            _ => Affine::default(),
+        };
+        affine.write(&mut self.affine);
+        let mut packed = Vec::new();
+        self.form.values.write_packed(block, affine, &mut packed);
+        let n = block.len();
+        self.append(packed, n);
+        self.block.clear();
+        self.n_blocks += 1;
+    }
+
+    /// Appends `n` packed values; those of int4 may begin in the middle of a byte.
+    fn append(&mut self, packed: Vec<u8>, n: usize) {
+        if self.form.values != Values::Int4 {
+            self.bytes.extend(packed);
+            return;
+        }
+        for i in 0..n {
+            let q = packed[i / 2] >> (4 * (i % 2)) & 15;
+            match self.half.take() {
+                None => self.half = Some(q),
+                Some(low) => self.bytes.push(low | q << 4),
+            }
+        }
+    }
+
+    fn finish<'a>(mut self) -> Vec<Buffer<'a>> {
+        self.end_block();
+        self.bytes.extend(self.half);
+        let values = Buffer::new("", &[self.bytes.len()], Data::U8(self.bytes));
+        if !self.form.values.is_integer() {
+            return vec![values];
+        }
+        let shape = [self.n_blocks, AFFINE_BYTES];
+        vec![values, Buffer::new(AFFINE, &shape, Data::U8(self.affine))]
+    }
+}
+
+/// Few values of many rows, opened.
+#[derive(Clone, Copy, Debug)]
+pub struct Positions<'a> {
+    index: &'a [u32],
+    rows: &'a [u64],
+    columns: &'a [u64],
+    column_bits: usize,
+    affine: &'a [u8],
+    packed: &'a [u8],
+    values: Values,
+}
+
+/// The kept values of a row.
+#[derive(Clone, Copy, Debug)]
+pub struct Run {
+    /// Number of the first among all kept values.
+    pub first: usize,
+    /// How many.
+    pub kept: usize,
+    /// Scale and bias of integers.
+    pub affine: Affine,
+}
+
+impl<'a> Positions<'a> {
+    pub fn open(
+        tensors: &Tensors<'_, 'a>,
+        n_rows: usize,
+        values: Values,
+        dim: usize,
+    ) -> Result<Self, FormError> {
+        let n_blocks = n_rows.div_ceil(BLOCK);
+        let index: &[u32] = tensors.words(INDEX, Dtype::U32, &[Some(n_blocks + 1)])?;
+        let n_kept = index[n_blocks] as usize;
+        let words = |bits: usize| Some(bits.div_ceil(WORD) + 1);
+        let bits = column_bits(dim);
+        let affine = match values.is_integer() {
+            true => tensors.bytes(AFFINE, Dtype::U8, &[Some(n_blocks), Some(AFFINE_BYTES)])?,
+            false => &[],
+        };
+        let positions = Self {
+            index,
+            rows: tensors.words(ROWS, Dtype::U64, &[words(n_rows + n_kept)])?,
+            columns: tensors.words(COLUMNS, Dtype::U64, &[words(n_kept * bits)])?,
+            column_bits: bits,
+            affine,
+            packed: tensors.bytes("", Dtype::U8, &[Some(values.packed_bytes(n_kept))])?,
+            values,
+        };
+        positions.check(n_rows)?;
+        Ok(positions)
+    }
+
+    /// Every block has to have as many ones as the index says, and a zero for each of its rows.
+    fn check(&self, n_rows: usize) -> Result<(), FormError> {
+        for (b, pair) in self.index.windows(2).enumerate() {
+            let (first, end) = (BLOCK * b, (BLOCK * (b + 1)).min(n_rows));
+            let found = pair[1].checked_sub(pair[0]).filter(|&n| {
+                let (from, to) = (first + pair[0] as usize, end + pair[1] as usize);
+                pair[1] <= self.index[self.index.len() - 1] && self.ones(from, to) == n as usize
+            });
+            if found.is_none() {
+                let expected = format!("the ones of block {b} in .rows");
+                return Err(FormError::new(INDEX, expected, format!("{pair:?}")));
+            }
+        }
+        if self.index[0] != 0 {
+            return Err(FormError::new(INDEX, 0, self.index[0]));
+        }
+        Ok(())
+    }
+
+    /// Number of ones among the bits `from..to` of the unary numbers.
+    fn ones(&self, from: usize, to: usize) -> usize {
+        let mut n = 0;
+        let mut at = from;
+        while at < to {
+            let len = WORD.min(to - at);
+            let mask = u64::MAX >> (WORD - len);
+            n += (self.word(at) & mask).count_ones() as usize;
+            at += len;
+        }
+        n
+    }
+
+    /// The 64 bits from bit `at` of the unary numbers.
+    #[inline(always)]
+    fn word(&self, at: usize) -> u64 {
+        read(self.rows, at)
+    }
+
+    /// Asks for the index of `row`.
+    #[inline(always)]
+    pub fn prefetch_index(&self, row: u32) {
+        if row != ABSENT {
+            prefetch_line(self.index.as_ptr().wrapping_add(row as usize / BLOCK));
+        }
+    }
+
+    /// Asks for the bits that finding `row` will read, which begin near its own.
+    #[inline(always)]
+    pub fn prefetch_rows(&self, row: u32) {
+        if row != ABSENT {
+            let bit = row as usize + self.index[row as usize / BLOCK] as usize;
+            prefetch_line(self.rows.as_ptr().wrapping_add(bit / WORD));
+        }
+    }
+
+    /// Asks for columns and values.
+    #[inline(always)]
+    pub fn prefetch_values(&self, run: Run) {
+        if run.kept > 0 {
+            let word = run.first * self.column_bits / WORD;
+            prefetch_line(self.columns.as_ptr().wrapping_add(word));
+            let byte = self.values.bits() * run.first / 8;
+            prefetch_line(self.packed.as_ptr().wrapping_add(byte));
+        }
+    }
+
+    /// Finds a row that exists, or is [`ABSENT`].
+    #[inline(always)]
+    pub fn locate(&self, row: u32) -> Run {
+        if row == ABSENT {
+            return Run {
+                first: 0,
+                kept: 0,
+                affine: Affine::default(),
+            };
+        }
+        let (block, zeros) = (row as usize / BLOCK, row as usize % BLOCK);
+        let before = self.index[block] as usize;
+        let start = BLOCK * block + before;
+        let row_start = self.after_zeros(start, zeros);
+        Run {
+            first: before + (row_start - start - zeros),
+            kept: self.run_len(row_start),
+            affine: self.affine(block),
+        }
+    }
+
+    #[inline(always)]
+    fn affine(&self, block: usize) -> Affine {
+        let at = block * AFFINE_BYTES;
+        match self.affine.get(at..at + AFFINE_BYTES) {
+            Some(bytes) => Affine::read(bytes),
+            None => Affine::default(),
+        }
+    }
+
+    /// The bit behind the `n`-th zero from bit `at`.
+    #[inline(always)]
+    fn after_zeros(&self, mut at: usize, n: usize) -> usize {
+        let mut left = n;
+        while left > 0 {
+            let zeros = !self.word(at);
+            let found = zeros.count_ones() as usize;
+            if found >= left {
+                return at + select(zeros, left - 1) + 1;
+            }
+            left -= found;
+            at += WORD;
+        }
+        at
+    }
+
+    /// Number of ones from bit `at` to the next zero.
+    #[inline(always)]
+    fn run_len(&self, at: usize) -> usize {
+        let mut n = 0;
+        loop {
+            let ones = self.word(at + n).trailing_ones() as usize;
+            n += ones;
+            if ones < WORD {
+                return n;
+            }
+        }
+    }
+
+    /// The column of kept value number `i`.
+    #[inline(always)]
+    pub fn column(&self, i: usize) -> usize {
+        let mask = (1 << self.column_bits) - 1;
+        (read(self.columns, i * self.column_bits) & mask) as usize
+    }
+
+    /// Kept value number `i`, in units of the table.
+    #[inline(always)]
+    pub fn value(&self, i: usize, affine: Affine) -> f32 {
+        self.values.read(self.packed, i, affine)
+    }
+}
+
+/// The 64 bits from bit `at` on; 0 beyond the end.
+#[inline(always)]
+fn read(words: &[u64], at: usize) -> u64 {
+    let word = |i: usize| words.get(i).copied().unwrap_or(0);
+    let (i, shift) = (at / WORD, at % WORD);
+    // Shifting in two steps: a shift by 64 does not exist.
+    word(i) >> shift | word(i + 1) << (WORD - 1 - shift) << 1
+}
+
+/// The place of one number `n` (from 0) of `word`, which has that many.
+#[inline(always)]
+fn select(mut word: u64, n: usize) -> usize {
+    for _ in 0..n {
+        word &= word - 1;
+    }
+    word.trailing_zeros() as usize
+}

@@ -1,0 +1,124 @@
+//! One bit for every row, with rank: empty rows cost next to nothing.
+//!
+//! `[blocks, 2]` words of 32 bits, a block for every 32 rows: how many rows are present before the block,
+//! and the bits of its rows. Row `r`, if its bit is set, is row `before + popcount(bits below it)` of what
+//! is stored.
+
+use safetensors::tensor::Dtype;
+
+use super::{ABSENT, Buffer, Data, Tensors};
+use crate::error::FormError;
+use crate::lookup::{Isa, Lanes, Work};
+use crate::prefetch::prefetch_line;
+use crate::rows::{Rows, is_kept};
+
+const SUFFIX: &str = ".present";
+const BLOCK: usize = 32;
+
+/// Which rows are stored.
+#[derive(Clone, Copy, Debug)]
+pub struct Presence<'a> {
+    blocks: &'a [[u32; 2]],
+}
+
+/// The numbers of the rows that have kept values.
+pub fn present_rows(rows: Rows<'_>) -> Vec<u32> {
+    let present = rows
+        .iter()
+        .enumerate()
+        .filter(|(_, row)| row.iter().any(|&x| is_kept(x)));
+    present.map(|(i, _)| i as u32).collect()
+}
+
+/// Bytes for a table of `n_rows` rows.
+pub fn n_bytes(n_rows: usize) -> usize {
+    n_rows.div_ceil(BLOCK) * size_of::<[u32; 2]>()
+}
+
+/// The blocks for `present`, in rising order, out of `n_rows` rows.
+pub fn encode(present: &[u32], n_rows: usize) -> Buffer<'static> {
+    let n_blocks = n_rows.div_ceil(BLOCK);
+    let mut words = vec![0_u32; 2 * n_blocks];
+    for &row in present {
+        words[2 * (row as usize / BLOCK) + 1] |= 1 << (row as usize % BLOCK);
+    }
+    let mut before = 0;
+    for block in words.chunks_exact_mut(2) {
+        block[0] = before;
+        before += block[1].count_ones();
+    }
+    Buffer::new(SUFFIX, &[n_blocks, 2], Data::U32(words))
+}
+
+impl<'a> Presence<'a> {
+    /// Opens the bits of `n_rows` rows, `n_present` of them set.
+    pub fn open(
+        tensors: &Tensors<'_, 'a>,
+        n_rows: usize,
+        n_present: usize,
+    ) -> Result<Self, FormError> {
+        let shape = [Some(n_rows.div_ceil(BLOCK)), Some(2)];
+        let words: &[u32] = tensors.words(SUFFIX, Dtype::U32, &shape)?;
+        let blocks = words.as_chunks().0;
+        let presence = Self { blocks };
+        presence.check(n_present)?;
+        Ok(presence)
+    }
+
+    fn check(&self, n_present: usize) -> Result<(), FormError> {
+        let mut before = 0_u64;
+        for (i, &[found, bits]) in self.blocks.iter().enumerate() {
+            if u64::from(found) != before {
+                let expected = format!("{before} rows before block {i}");
+                return Err(FormError::new(SUFFIX, expected, found));
+            }
+            before += u64::from(bits.count_ones());
+        }
+        if before != n_present as u64 {
+            let expected = format!("{n_present} present rows");
+            return Err(FormError::new(SUFFIX, expected, before));
+        }
+        Ok(())
+    }
+
+    /// Asks for the block of `row`.
+    #[inline(always)]
+    pub fn prefetch(&self, row: u32) {
+        prefetch_line(self.blocks.as_ptr().wrapping_add(row as usize / BLOCK));
+    }
+
+    /// The number of `row` among the stored ones, or [`ABSENT`].
+    #[inline(always)]
+    pub fn rank(&self, row: u32) -> u32 {
+        let [before, bits] = self.blocks[row as usize / BLOCK];
+        let at = row % BLOCK as u32;
+        let rank = before + (bits & ((1 << at) - 1)).count_ones();
+        if bits >> at & 1 == 1 { rank } else { ABSENT }
+    }
+
+    /// Every row's number among the stored ones, or [`ABSENT`], for as many ids.
+    pub fn ranks(self, ids: &[u32], out: &mut Vec<u32>, isa: Isa) {
+        let presence = self;
+        Ranks { presence, ids, out }.run_on(isa);
+    }
+}
+
+struct Ranks<'r> {
+    presence: Presence<'r>,
+    ids: &'r [u32],
+    out: &'r mut Vec<u32>,
+}
+
+impl Work for Ranks<'_> {
+    #[inline(always)]
+    unsafe fn run<L: Lanes>(self) {
+        const AHEAD: usize = 16;
+        self.out.clear();
+        for (p, &id) in self.ids.iter().enumerate() {
+            if let Some(&next) = self.ids.get(p + AHEAD) {
+                self.presence.prefetch(next);
+            }
+            self.out.push(self.presence.rank(id));
+        }
+    }
+}

@@ -43,6 +43,7 @@ const LAYERS: &[Layer] = &[
     layer("nn", May::Only(&["fused", "rng"]), &[]),
     layer("dlrm", May::Only(&["fused"]), &[]),
     layer("base-models", May::Only(&["fused"]), &[]),
+    layer("score", SCORE_MAY_USE, &["rng", "testkit"]),
     layer("amtl", METHODS_MAY_USE, &[]),
     layer("pep", METHODS_MAY_USE, &[]),
     layer("mlet", METHODS_MAY_USE, &[]),
@@ -51,6 +52,8 @@ const LAYERS: &[Layer] = &[
     layer("xtask", May::UseAll, &[]),
     layer("benches", May::UseAll, &[]),
 ];
+
+const SCORE_MAY_USE: May = May::Only(&["base-models", "compact", "dlrm", "fused"]);
 
 const TRAIN_MAY_USE: May = May::Only(&[
     "amtl",
@@ -67,6 +70,7 @@ const TRAIN_MAY_USE: May = May::Only(&[
     "nn",
     "pep",
     "rng",
+    "score",
 ]);
 
 /// Whoever loads data or scores with a finished table compiles no tensor library.
@@ -80,6 +84,7 @@ const FREE_OF_CANDLE: &[&str] = &[
     "files",
     "fused",
     "rng",
+    "score",
     "testkit",
 ];
 

@@ -2,13 +2,14 @@
 
 use std::path::PathBuf;
 
-use slimbed_compact::{ArtefactError, LookupError};
+use slimbed_compact::ArtefactError;
 use slimbed_data::DataError;
 use slimbed_embedding::EmbeddingError;
 use slimbed_eval::MetricError;
 use slimbed_files::FileError;
 use slimbed_fused::FusedError;
 use slimbed_nn::NnError;
+use slimbed_score::ScoreError;
 
 /// Errors of `slimbed-train`.
 #[derive(Debug, thiserror::Error)]
@@ -38,9 +39,9 @@ pub enum TrainError {
     /// The artefact cannot be written or opened.
     #[error(transparent)]
     Artefact(#[from] ArtefactError),
-    /// A batch does not suit the artefact's tables.
+    /// The artefact cannot be scored with.
     #[error(transparent)]
-    Lookup(#[from] LookupError),
+    Score(#[from] ScoreError),
     /// The file system refused.
     #[error(transparent)]
     File(#[from] FileError),

@@ -6,9 +6,10 @@ use serde_json::Value;
 use slimbed_compact::{ArtefactError, DenseTensor, Encoding, FieldTable, Manifest, Pooling, Rows};
 use slimbed_data::Dataset;
 use slimbed_embedding::TableView;
+use slimbed_score::ModelSpec;
 
+use crate::TrainError;
 use crate::learner::Learner;
-use crate::{ModelSpec, TrainError};
 
 /// Writes the learner's tables and weights as an artefact; settle the embedding first.
 ///

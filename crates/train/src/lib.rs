@@ -47,7 +47,7 @@ pub use environment::{Environment, peak_rss_bytes};
 pub use error::TrainError;
 pub use export::export;
 pub use learner::{Learner, Rates, StepResult, id_batch, inputs};
-pub use models::{ModelSpec, load_model};
+pub use models::load_model;
 pub use observer::{Observer, StepEvent, ValidationEvent};
 pub use progress::Watched;
 pub use recorder::Recorder;

@@ -3,14 +3,16 @@
 use std::path::Path;
 
 use candle_core::Device;
-use slimbed_compact::{Artefact, Bags, Output, Scratch, Table};
+use slimbed_compact::{Artefact, Bags};
 use slimbed_data::{Batch, BatchOptions, Dataset, Order, Split};
 use slimbed_embedding::{TableView, lookup};
 use slimbed_eval::Metrics;
+use slimbed_fused::Value;
+use slimbed_score::{LookupScratch, ModelSpec, Scorer, Tables};
 
 use crate::learner::{id_batch, inputs};
 use crate::models::load_model;
-use crate::{DenseNetwork, ModelSpec, TrainError};
+use crate::{DenseNetwork, TrainError};
 
 /// Samples scored together.
 const BATCH: usize = 4096;
@@ -37,9 +39,6 @@ impl Scores {
     }
 }
 
-/// Writes the embeddings of a batch, `[n, fields · dim]`.
-type Embed<'e> = dyn FnMut(&Batch, &mut [f32]) -> Result<(), TrainError> + 'e;
-
 /// Scores a split with live `tables` and `dense`; `progress` is told how many samples each batch had.
 ///
 /// # Errors
@@ -52,13 +51,16 @@ pub fn score(
     progress: &dyn Fn(u64),
 ) -> Result<Scores, TrainError> {
     let dim = tables.first().map_or(0, |table| table.dim);
-    let mut embed =
-        |batch: &Batch, out: &mut [f32]| Ok(lookup(tables, &id_batch(batch), dim, out)?);
-    let width = tables.len() * dim;
-    score_with(&mut embed, width, dense, dataset, split, progress)
+    let mut embeddings = Vec::new();
+    score_batches(dataset, split, progress, |batch, logits| {
+        embeddings.resize(batch.n * tables.len() * dim, 0.0);
+        lookup(tables, &id_batch(batch), dim, &mut embeddings)?;
+        dense.logits(inputs(batch, &embeddings), logits)
+    })
 }
 
-/// Opens an artefact, checks it against the data and scores a split with it.
+/// Opens an artefact, checks it against the data and scores a split with it: on the CPU with the scorer that
+/// is shipped, elsewhere with the device's network.
 ///
 /// # Errors
 /// When the artefact is damaged or was made for other data.
@@ -71,22 +73,30 @@ pub fn score_artefact(
 ) -> Result<Scores, TrainError> {
     let artefact = Artefact::open(path)?;
     artefact.verify()?;
-    let (spec, mut dense) = load_model(&artefact, device)?;
+    let spec = ModelSpec::of(&artefact)?;
     check_data(&spec, &artefact, dataset)?;
-    let (tables, mut scratch) = (artefact.tables()?, Scratch::default());
-    let width: usize = tables.iter().map(Table::dim).sum();
-    let mut embed =
-        |batch: &Batch, out: &mut [f32]| embed(&tables, batch, width, out, &mut scratch);
-    score_with(&mut embed, width, dense.as_mut(), dataset, split, progress)
+    if device.is_cpu() {
+        let scorer = Scorer::new(&artefact)?;
+        return score_batches(dataset, split, progress, |batch, logits| {
+            Ok(scorer.logits(&scored(batch, &bags(batch)), logits)?)
+        });
+    }
+    let tables = Tables::new(&artefact, &spec)?;
+    let mut dense = load_model(&artefact, device)?;
+    let (mut embeddings, mut scratch) = (Vec::new(), LookupScratch::default());
+    score_batches(dataset, split, progress, |batch, logits| {
+        embeddings.resize(batch.n * dense.network().width(Value::EMBEDDINGS), 0.0);
+        tables.lookup(&scored(batch, &bags(batch)), &mut embeddings, &mut scratch)?;
+        dense.logits(inputs(batch, &embeddings), logits)
+    })
 }
 
-fn score_with(
-    embed: &mut Embed<'_>,
-    width: usize,
-    dense: &mut dyn DenseNetwork,
+/// Reads a split batch by batch; `logits` writes those of a batch.
+fn score_batches(
     dataset: &Dataset,
     split: Split,
     progress: &dyn Fn(u64),
+    mut logits: impl FnMut(&Batch, &mut [f32]) -> Result<(), TrainError>,
 ) -> Result<Scores, TrainError> {
     let options = BatchOptions {
         batch_size: BATCH,
@@ -95,44 +105,34 @@ fn score_with(
         prefetch: 2,
     };
     let mut scores = Scores::default();
-    let mut embeddings = Vec::new();
     for batch in dataset.batches(split, options)? {
         let batch = batch?;
-        embeddings.resize(batch.n * width, 0.0);
-        embed(&batch, &mut embeddings)?;
         let start = scores.logits.len();
         scores.logits.resize(start + batch.n, 0.0);
-        dense.logits(inputs(&batch, &embeddings), &mut scores.logits[start..])?;
+        logits(&batch, &mut scores.logits[start..])?;
         scores.labels.extend(&batch.labels);
         progress(batch.n as u64);
     }
     Ok(scores)
 }
 
-/// Looks a batch up in the artefact's tables, field beside field.
-fn embed(
-    tables: &[Table<'_>],
-    batch: &Batch,
-    width: usize,
-    out: &mut [f32],
-    scratch: &mut Scratch,
-) -> Result<(), TrainError> {
-    let mut start = 0;
-    for (field, table) in batch.fields.iter().zip(tables) {
-        let bags = Bags {
-            ids: &field.ids,
-            offsets: field.offsets.as_deref(),
-            weights: None,
-        };
-        let out = Output {
-            values: &mut *out,
-            start,
-            stride: width,
-        };
-        table.lookup(&bags, out, scratch)?;
-        start += table.dim();
+/// The ids of a batch as the scorer takes them.
+fn bags(batch: &Batch) -> Vec<Bags<'_>> {
+    let fields = batch.fields.iter();
+    let bags = fields.map(|field| Bags {
+        ids: &field.ids,
+        offsets: field.offsets.as_deref(),
+        weights: None,
+    });
+    bags.collect()
+}
+
+fn scored<'a>(batch: &'a Batch, fields: &'a [Bags<'a>]) -> slimbed_score::Batch<'a> {
+    slimbed_score::Batch {
+        n: batch.n,
+        dense: &batch.dense,
+        fields,
     }
-    Ok(())
 }
 
 fn check_data(spec: &ModelSpec, artefact: &Artefact, dataset: &Dataset) -> Result<(), TrainError> {

@@ -6,6 +6,7 @@ use candle_core::Device;
 use slimbed_data::{Batch, BatchOptions, Dataset, Order, Split};
 use slimbed_embedding::{EmbeddingLayer, FieldSpec, PlainEmbedding, Pooling};
 use slimbed_rng::Seed;
+use slimbed_score::ModelSpec;
 
 use crate::checkpoint::{LossLog, Phase, Position};
 use crate::early_stop::{EarlyStop, Verdict};
@@ -13,7 +14,7 @@ use crate::learner::{Learner, Rates, StepResult};
 use crate::observer::{Observer, StepEvent};
 use crate::restore::CheckpointPaths;
 use crate::times::Times;
-use crate::{Config, DenseNetwork, Engine, ModelSpec, Schedule, TrainConfig, TrainError};
+use crate::{Config, DenseNetwork, Engine, Schedule, TrainConfig, TrainError};
 
 /// How a training run ended.
 #[derive(Clone, Debug, PartialEq)]
@@ -63,7 +64,7 @@ impl<'a> Trainer<'a> {
     ) -> Result<Self, TrainError> {
         let started = Instant::now();
         config.check()?;
-        let spec = ModelSpec::new(&config.model, dataset.n_dense(), dataset.fields().len());
+        let spec = config.model.spec(dataset.n_dense(), dataset.fields().len());
         let train = &config.train;
         let dense = dense_network(&spec, train, seed, device)?;
         let embedding = Box::new(plain_embedding(dataset, config, seed)?);

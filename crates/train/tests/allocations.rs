@@ -7,7 +7,7 @@ use slimbed_embedding::{FieldSpec, PlainEmbedding, Pooling, RowInit, SparseRule}
 use slimbed_fused::{DenseRule, Precision, WeightDecay, bf16_is_available};
 use slimbed_rng::Seed;
 use slimbed_testkit::{CountingAllocator, allocations_in};
-use slimbed_train::{Engine, Learner, ModelConfig, ModelSpec, Rates};
+use slimbed_train::{Engine, Learner, ModelConfig, Rates};
 
 const N: usize = 700;
 const N_FIELDS: usize = 8;
@@ -24,7 +24,7 @@ fn learner(precision: Precision) -> Learner {
         dropout: 0.2,
         ..ModelConfig::default()
     };
-    let network = ModelSpec::new(&config, 13, N_FIELDS).network().unwrap();
+    let network = config.spec(13, N_FIELDS).network().unwrap();
     let engine = Engine {
         precision,
         ..Engine::new(&Device::Cpu)

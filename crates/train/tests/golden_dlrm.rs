@@ -14,7 +14,7 @@ use slimbed_embedding::{
 use slimbed_fused::{DenseRule, Mode, NamedTensor, WeightDecay};
 use slimbed_rng::Seed;
 use slimbed_train::{
-    DenseNetwork, Engine, EngineKind, Learner, ModelConfig, ModelSpec, Rates, id_batch, inputs,
+    DenseNetwork, Engine, EngineKind, Learner, ModelConfig, Rates, id_batch, inputs,
 };
 
 const TOLERANCE: f32 = 1e-5;
@@ -86,7 +86,7 @@ fn dense(fixture: &Value, kind: EngineKind) -> Box<dyn DenseNetwork> {
         ..ModelConfig::default()
     };
     let n_fields = integers(&fixture["rows"]).len();
-    let network = ModelSpec::new(&config, 3, n_fields).network().unwrap();
+    let network = config.spec(3, n_fields).network().unwrap();
     let engine = Engine {
         kind,
         ..Engine::new(&Device::Cpu)

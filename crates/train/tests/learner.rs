@@ -7,8 +7,8 @@ use slimbed_embedding::{FieldSpec, PlainEmbedding, Pooling, RowInit, SparseRule}
 use slimbed_fused::{DenseRule, WeightDecay};
 use slimbed_rng::Seed;
 use slimbed_train::{
-    Config, EarlyStop, Engine, Header, Learner, ModelConfig, ModelSpec, Position, Rates,
-    load_checkpoint, save_checkpoint,
+    Config, EarlyStop, Engine, Header, Learner, ModelConfig, Position, Rates, load_checkpoint,
+    save_checkpoint,
 };
 
 const N_FIELDS: usize = 3;
@@ -27,7 +27,7 @@ fn with_decay(dense: DenseRule, sparse: SparseRule, clip_norm: f64, decay: f32) 
         ..ModelConfig::default()
     };
     let seed = Seed::new(5);
-    let spec = ModelSpec::new(&config, 2, N_FIELDS);
+    let spec = config.spec(2, N_FIELDS);
     let dense = Engine::new(&Device::Cpu)
         .build(spec.network().unwrap(), seed, dense, WeightDecay::None)
         .unwrap();

@@ -31,7 +31,9 @@ Examples:
 const BENCH_EXAMPLES: &str = "\
 Examples:
   cargo xtask bench train --against torch
-  cargo xtask bench train --against torch --batch 2048,128 --rows 2M";
+  cargo xtask bench train --against torch --batch 2048,128 --rows 2M
+  cargo xtask bench lookup --against torch --rows 10M --dim 16
+  cargo xtask bench lookup --pruned";
 
 /// Train click-through models with small embedding tables, and ship the small tables.
 #[derive(Debug, Parser)]

@@ -4,6 +4,7 @@ mod cases;
 mod check;
 mod child;
 mod data;
+mod lookup;
 mod report;
 mod sides;
 mod train;
@@ -26,6 +27,8 @@ Examples:
 pub enum BenchCommand {
     /// Training speed and memory beside PyTorch, on the same data with the same threads.
     Train(train::TrainBenchArgs),
+    /// Speed of lookups beside PyTorch, or of reduced tables beside the dense one.
+    Lookup(lookup::LookupArgs),
     /// Our side of one measurement, in a process of its own.
     #[command(hide = true, after_help = CHILD_EXAMPLES)]
     TrainChild(ChildArgs),
@@ -45,6 +48,7 @@ pub struct ChildArgs {
 pub fn run(command: &BenchCommand, common: &Common, output: Output) -> anyhow::Result<()> {
     match command {
         BenchCommand::Train(args) => train::run(args, common, output),
+        BenchCommand::Lookup(args) => lookup::run(args, common, output),
         BenchCommand::TrainChild(args) => child::run(&args.workload),
     }
 }

@@ -111,7 +111,7 @@ impl std::fmt::Display for CaseReport {
 }
 
 /// The middle value, or the mean of the two in the middle; NaN for none.
-fn median(mut values: Vec<f64>) -> f64 {
+pub(super) fn median(mut values: Vec<f64>) -> f64 {
     values.sort_unstable_by(f64::total_cmp);
     let n = values.len();
     let at = |i: usize| values.get(i).copied().unwrap_or(f64::NAN);

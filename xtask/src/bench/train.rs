@@ -300,14 +300,14 @@ fn optimizers(cases: &[Case]) -> Vec<TableOptimizer> {
     all.iter().copied().filter(used).collect()
 }
 
-fn positive(text: &str) -> Result<f64, String> {
+pub(super) fn positive(text: &str) -> Result<f64, String> {
     match text.parse() {
         Ok(seconds) if seconds > 0.0 && seconds < 1e6 => Ok(seconds),
         _ => Err("expected a positive number of seconds".into()),
     }
 }
 
-fn progress_bar(n_runs: u64) -> ProgressBar {
+pub(super) fn progress_bar(n_runs: u64) -> ProgressBar {
     let template = "[{bar:20}] {pos}/{len}  {elapsed} of about {duration}  {msg}";
     // The default style is less telling, but a bar is no reason to fail.
     let style =

@@ -2,7 +2,7 @@
 //!
 //! - [`Encoder`] picks how a table is stored: an [`Encoding`] is a [`Structure`] times a value type
 //!   ([`Values`]), for all rows or for those that are not empty. [`Bound`] says how small it could be.
-//! - [`write`] stores tables, dense weights and a [`Manifest`] as one safetensors file; `docs/format.md`
+//! - [`write()`] stores tables, dense weights and a [`Manifest`] as one safetensors file; `docs/format.md`
 //!   describes it.
 //! - [`Artefact`] maps that file, checks it and never trusts it: a damaged or hostile file gives an
 //!   [`ArtefactError`].

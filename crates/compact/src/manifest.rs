@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use crate::encode::{Bound, Encoding, RowsStored};
+use crate::rows::MAX_DIM;
 use crate::{Combine, Pooling, Sharing, Structure, Values};
 
 /// The metadata key that holds the manifest.
@@ -21,9 +22,11 @@ pub struct PartEntry {
     pub n_rows: u64,
     /// Values of a row.
     pub dim: u32,
+    /// Leading rows that are stored dense.
+    pub n_head: u64,
     /// Which rows are stored.
     pub rows: RowsStored,
-    /// How many are.
+    /// How many are, those of the head included.
     pub n_stored: u64,
     /// Where the values of a row stand.
     pub structure: Structure,
@@ -44,6 +47,7 @@ impl PartEntry {
             rows: self.rows,
             structure: self.structure,
             values: self.values,
+            n_head: self.n_head as u32,
         }
     }
 
@@ -122,8 +126,8 @@ impl FieldEntry {
         if !self.projected && self.width() != u64::from(self.dim) {
             return mismatch(format!("parts of dim {}", self.dim), self.width());
         }
-        if self.dim == 0 || self.dim > u16::MAX.into() {
-            return mismatch("a dim of 1 to 65535".into(), self.dim);
+        if self.dim == 0 || self.dim as usize > MAX_DIM {
+            return mismatch(format!("a dim of 1 to {MAX_DIM}"), self.dim);
         }
         self.check_rows()
     }
@@ -168,11 +172,14 @@ impl PartEntry {
                 self.n_stored,
             );
         }
+        if self.n_head > self.n_stored || self.n_head > 0 && !self.structure.has_head() {
+            return mismatch("a head of prefix or bitmap".into(), self.n_head);
+        }
         if self.n_rows >= u32::MAX.into() {
             return mismatch("fewer than 2^32 - 1 rows".into(), self.n_rows);
         }
-        if self.dim == 0 || self.dim > u16::MAX.into() {
-            return mismatch("a dim of 1 to 65535".into(), self.dim);
+        if self.dim == 0 || self.dim as usize > MAX_DIM {
+            return mismatch(format!("a dim of 1 to {MAX_DIM}"), self.dim);
         }
         if !(f32::MIN_EXP - 1..f32::MAX_EXP).contains(&self.unit_log2) {
             return mismatch("a unit within f32".into(), self.unit_log2);

@@ -13,16 +13,3 @@ pub fn prefetch_line<T>(at: *const T) {
     #[cfg(not(target_arch = "x86_64"))]
     let _ = at;
 }
-
-/// Asks for every cache line of `len` bytes from `at`.
-#[inline(always)]
-pub fn prefetch_bytes(at: *const u8, len: usize) {
-    const LINE: usize = 64;
-    let within = at as usize % LINE;
-    let first = at.wrapping_sub(within);
-    let mut offset = 0;
-    while offset < within + len {
-        prefetch_line(first.wrapping_add(offset));
-        offset += LINE;
-    }
-}

@@ -213,12 +213,20 @@ impl Artefact {
             let tensor = format!("{name}{}", error.suffix);
             self.tensor_error(&tensor, &error.expected, &error.found)
         };
-        let (n_rows, n_stored) = (part.n_rows as usize, part.n_stored as usize);
+        let (n_head, n_rows) = (part.n_head as usize, part.n_rows as usize);
+        let n_stored = part.n_stored as usize;
         let dim = part.dim as usize;
-        let core = Core::open(part.structure, &tensors, n_stored, (part.values, dim));
+        let core = Core::open(
+            part.structure,
+            &tensors,
+            (n_head, n_stored),
+            (part.values, dim),
+        );
         let presence = match part.rows {
             RowsStored::All => None,
-            RowsStored::Present => Some(Presence::open(&tensors, n_rows, n_stored).map_err(error)?),
+            RowsStored::Present => {
+                Some(Presence::open(&tensors, (n_head, n_rows), n_stored).map_err(error)?)
+            }
         };
         Ok(Part {
             n_rows: part.n_rows as u32,

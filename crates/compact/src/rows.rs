@@ -2,6 +2,9 @@
 
 use crate::EncodeError;
 
+/// The largest number of values of a row.
+pub const MAX_DIM: usize = i16::MAX as usize;
+
 /// Exact rows, `[n_rows, dim]`; what was pruned is 0.
 ///
 /// A method that keeps masks applies them to its rows before it hands them over: a pruned value and a
@@ -18,15 +21,15 @@ impl<'a> Rows<'a> {
     /// Rows of `dim` values each.
     ///
     /// # Errors
-    /// When `dim` is 0 or beyond 65,535, the values do not make whole rows, or there are 2³² rows or more.
+    /// When `dim` is 0 or beyond 32,767, the values do not make whole rows, or there are 2³² rows or more.
     pub fn new(values: &'a [f32], dim: usize) -> Result<Self, EncodeError> {
         let error = |what, expected, found: usize| EncodeError::Shape {
             what,
             expected,
             found,
         };
-        if dim == 0 || dim > usize::from(u16::MAX) {
-            return Err(error("dim", "1 to 65,535", dim));
+        if dim == 0 || dim > MAX_DIM {
+            return Err(error("dim", "1 to 32,767", dim));
         }
         if !values.len().is_multiple_of(dim) {
             return Err(error("number of values", "whole rows", values.len()));

@@ -166,6 +166,7 @@ fn part_entry(part: &PartTable<'_>, encoded: &Encoded<'_>) -> PartEntry {
     PartEntry {
         n_rows,
         dim: part.rows.dim() as u32,
+        n_head: part.encoding.n_head.into(),
         rows: part.encoding.rows,
         n_stored: encoded.n_present.unwrap_or(n_rows),
         structure: part.encoding.structure,

@@ -28,10 +28,14 @@ fn sample() -> Written {
         rows: rows_stored,
         structure,
         values,
+        n_head: 0,
     };
     use RowsStored::{All, Present};
     use Structure::{Bitmap, DenseLines, Positions, Prefix};
-    let bitmap = stored(Bitmap, Present, Values::F32);
+    let bitmap = Encoding {
+        n_head: 1,
+        ..stored(Bitmap, Present, Values::F32)
+    };
     let positions = stored(Positions, All, Values::Int4);
     let prefix = stored(Prefix, All, Values::F16);
     let lines = stored(DenseLines, All, Values::Int8);
@@ -110,7 +114,7 @@ fn what_is_written_is_read_back() {
         assert_eq!(manifest.fields[1].pooling, Pooling::Mean);
         assert_eq!(manifest.training["seed"], 3);
         let (bitmap, shared) = (&manifest.fields[3].parts[0], &manifest.fields[6]);
-        assert_eq!((bitmap.n_rows, bitmap.n_stored, bitmap.n_kept), (4, 2, 3));
+        assert_eq!((bitmap.n_rows, bitmap.n_stored, bitmap.n_kept), (4, 3, 3));
         assert_eq!((shared.n_rows, shared.dim), (9, 2));
         assert_eq!(artefact.field_bytes(0), 24);
         let tensors: u64 = artefact.tensors().iter().map(|t| t.n_bytes).sum();
@@ -172,6 +176,7 @@ fn hostile(header: &str, data: &[u8]) -> Result<Artefact, ArtefactError> {
 fn hostile_headers_give_errors() {
     let manifest = |rows: u64| {
         let part = json!({"n_rows": rows, "dim": 2, "rows": "all", "n_stored": rows,
+            "n_head": 0,
             "structure": "dense", "values": "f32", "unit_log2": 0, "n_kept": 4, "n_empty": 0});
         let field = json!({"name": "C1", "n_rows": rows, "dim": 2, "pooling": "sum",
             "sharing": {"kind": "none"}, "parts": [part], "projected": false});

@@ -62,6 +62,7 @@ fn tolerance(sample: &Sample, encoding: Encoding, row: usize) -> f32 {
     };
     let kept = |row: &[f32]| -> Vec<f32> { row.iter().copied().filter(|&x| x != 0.0).collect() };
     let values = match encoding.structure {
+        _ if row < encoding.n_head as usize => sample.row(row).to_vec(),
         Structure::Dense | Structure::DenseLines => sample.row(row).to_vec(),
         Structure::Prefix => {
             let last = sample.row(row).iter().rposition(|&x| x != 0.0);

@@ -47,21 +47,15 @@ fn entropy(p: f64) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::Rows;
 
     #[test]
     fn bounds_are_those_worked_by_hand() {
-        let stats = TableStats {
-            dim: 16,
-            kept: [vec![50], vec![0; 15], vec![50]].concat(),
-            prefixes: vec![],
-        };
-        let bound = Bound::new(&stats, Values::F32);
+        let half = [[0.0; 16], [1.0; 16]].concat().repeat(50);
+        let stats = |values| TableStats::of(Rows::new(values, 16).expect("whole rows"));
+        let bound = Bound::new(&stats(&half), Values::F32);
         assert_eq!((bound.mask, bound.values), (200.0, 3200.0));
-        let stats = TableStats {
-            kept: [vec![0; 16], vec![10]].concat(),
-            ..stats
-        };
-        assert_eq!(Bound::new(&stats, Values::Int4).bytes(), 80.0);
+        assert_eq!(Bound::new(&stats(&[1.0; 160]), Values::Int4).bytes(), 80.0);
         assert!((entropy(0.05) - 0.286_396_957).abs() < 1e-9);
     }
 }

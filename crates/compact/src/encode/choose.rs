@@ -46,7 +46,7 @@ pub struct Candidate {
 pub struct Choice {
     /// The encoding taken.
     pub taken: Candidate,
-    /// All of them, from the smallest to the largest.
+    /// One for each kind of encoding, without heads, from the smallest to the largest.
     pub candidates: Vec<Candidate>,
     /// The information in the table, with values of the type asked for.
     pub bound: Bound,
@@ -60,14 +60,13 @@ impl Encoder {
         // Stable: of two of the same size the faster comes first.
         candidates.sort_by_key(|candidate| candidate.n_bytes);
         let smallest = candidates[0];
-        let limit = match self.prefer {
-            Prefer::Size => smallest.n_bytes,
-            Prefer::Speed => (smallest.n_bytes).max((SPEED_LIMIT * bound.bytes()) as u64),
+        let taken = match self.prefer {
+            Prefer::Size => smallest,
+            Prefer::Speed => {
+                let limit = (SPEED_LIMIT * bound.bytes()) as u64;
+                fastest(&candidates, limit.max(smallest.n_bytes), stats)
+            }
         };
-        let allowed = candidates.iter().filter(|c| c.n_bytes <= limit);
-        let taken = *allowed
-            .min_by_key(|c| (cost(c.encoding), c.n_bytes))
-            .unwrap_or(&smallest);
         Choice {
             taken,
             candidates,
@@ -76,8 +75,7 @@ impl Encoder {
     }
 
     fn candidates(&self, stats: &TableStats) -> impl Iterator<Item = Candidate> {
-        let types = Values::ALL.into_iter();
-        let types = types.filter(|&values| {
+        let types = Values::ALL.into_iter().filter(|&values| {
             values == self.values || values > Values::F32 && values < self.values
         });
         let all = types.flat_map(|values| {
@@ -85,13 +83,39 @@ impl Encoder {
                 rows,
                 structure,
                 values,
+                n_head: 0,
             })
         });
-        all.filter_map(|encoding| {
-            let n_bytes = n_bytes(encoding, stats)? as u64;
-            Some(Candidate { encoding, n_bytes })
-        })
+        all.filter_map(|encoding| candidate(encoding, stats))
     }
+}
+
+fn candidate(encoding: Encoding, stats: &TableStats) -> Option<Candidate> {
+    let n_bytes = n_bytes(encoding, stats)? as u64;
+    Some(Candidate { encoding, n_bytes })
+}
+
+/// The fastest candidate of at most `limit` bytes, with as long a head as still fits.
+fn fastest(candidates: &[Candidate], limit: u64, stats: &TableStats) -> Candidate {
+    let with_heads = candidates.iter().flat_map(|&plain| {
+        let longest = longest_head(plain.encoding, limit, stats);
+        [Some(plain), longest].into_iter().flatten()
+    });
+    let allowed = with_heads.filter(|candidate| candidate.n_bytes <= limit);
+    let fastest = allowed.min_by_key(|c| (cost(c.encoding), c.n_bytes));
+    fastest.unwrap_or(candidates[0])
+}
+
+/// The encoding with the most leading rows stored dense that takes at most `limit` bytes.
+fn longest_head(plain: Encoding, limit: u64, stats: &TableStats) -> Option<Candidate> {
+    if !plain.structure.has_head() {
+        return None;
+    }
+    let heads = stats.heads().filter_map(|n_head| {
+        let n_head = n_head as u32;
+        candidate(Encoding { n_head, ..plain }, stats)
+    });
+    heads.filter(|candidate| candidate.n_bytes <= limit).last()
 }
 
 /// From the fastest to the slowest, by the bench `lookup`: what touches one line, what reads an index
@@ -108,11 +132,12 @@ const ORDER: [(RowsStored, Structure); 9] = [
     (RowsStored::All, Structure::Positions),
 ];
 
-/// Place in [`ORDER`]; equal for value types.
-fn cost(encoding: Encoding) -> usize {
+/// Place in [`ORDER`], equal for value types; of two of them that with the longer head is faster.
+fn cost(encoding: Encoding) -> (usize, std::cmp::Reverse<u32>) {
     let place = (encoding.rows, encoding.structure);
-    ORDER
-        .iter()
-        .position(|o| *o == place)
-        .unwrap_or(ORDER.len())
+    let place = ORDER.iter().position(|order| *order == place);
+    (
+        place.unwrap_or(ORDER.len()),
+        std::cmp::Reverse(encoding.n_head),
+    )
 }

@@ -16,7 +16,7 @@ pub use choose::{Candidate, Choice, Encoder, Prefer};
 pub use stats::TableStats;
 
 use crate::rows::Rows;
-use crate::structure::{Buffer, presence};
+use crate::structure::{Buffer, Form, presence};
 use crate::{EncodeError, Structure, Values};
 
 /// Which rows a structure holds.
@@ -38,6 +38,8 @@ pub struct Encoding {
     pub structure: Structure,
     /// Their type.
     pub values: Values,
+    /// Leading rows that are stored dense, whatever they keep; for `prefix` and `bitmap`.
+    pub n_head: u32,
 }
 
 impl Encoding {
@@ -46,16 +48,21 @@ impl Encoding {
         rows: RowsStored::All,
         structure: Structure::Dense,
         values: Values::F32,
+        n_head: 0,
     };
 
-    /// Its name, for example `present + bitmap int8`.
+    /// Its name, for example `head 6400 + present + bitmap int8`.
     pub fn name(&self) -> String {
+        let head = match self.n_head {
+            0 => String::new(),
+            n => format!("head {n} + "),
+        };
         let present = match self.rows {
             RowsStored::All => "",
             RowsStored::Present => "present + ",
         };
         let (structure, values) = (self.structure.name(), self.values.name());
-        format!("{present}{structure} {values}")
+        format!("{head}{present}{structure} {values}")
     }
 }
 
@@ -78,22 +85,27 @@ pub(crate) fn encode<'a>(rows: Rows<'a>, encoding: Encoding) -> Result<Encoded<'
         rows.check_finite()?;
     }
     let unit_log2 = encoding.values.unit_log2(rows.largest());
-    let (structure, values) = (encoding.structure, encoding.values);
+    let (structure, n_head) = (encoding.structure, encoding.n_head as usize);
+    let form = Form {
+        values: encoding.values,
+        unit_log2,
+        dim: rows.dim(),
+    };
     if encoding.rows == RowsStored::All {
-        let buffers = structure.encode(rows, values, unit_log2)?;
+        let buffers = structure.encode(rows, n_head, form)?;
         return Ok(Encoded {
             buffers,
             unit_log2,
             n_present: None,
         });
     }
-    let present = presence::present_rows(rows);
+    let present = presence::present_rows(rows, n_head);
     if present.is_empty() {
         return Err(EncodeError::NothingPresent);
     }
-    let stored = structure.encode(rows.select(&present), values, unit_log2)?;
+    let stored = structure.encode(rows.select(&present), n_head, form)?;
     let mut buffers: Vec<_> = stored.into_iter().map(Buffer::into_owned).collect();
-    buffers.push(presence::encode(&present, rows.n_rows()));
+    buffers.push(presence::encode(&present, n_head, rows.n_rows()));
     Ok(Encoded {
         buffers,
         unit_log2,

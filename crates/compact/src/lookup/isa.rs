@@ -9,7 +9,7 @@ pub enum Isa {
     Portable,
     /// AVX2, FMA, F16C, BMI2 and POPCNT.
     Avx2,
-    /// AVX-512 F, BW, DQ and VL, and what AVX2 has here.
+    /// AVX-512 F, BW, DQ, VL and VPOPCNTDQ, and what AVX2 has here.
     Avx512,
 }
 
@@ -34,7 +34,8 @@ fn detect() -> Isa {
     if !avx2 || !has!("popcnt") || !has!("lzcnt") {
         return Isa::Portable;
     }
-    if has!("avx512f") && has!("avx512bw") && has!("avx512dq") && has!("avx512vl") {
+    let wide = has!("avx512f") && has!("avx512bw") && has!("avx512dq") && has!("avx512vl");
+    if wide && has!("avx512vpopcntdq") {
         Isa::Avx512
     } else {
         Isa::Avx2
@@ -80,7 +81,7 @@ fn run_avx2<W: Work>(work: W) {
 
 #[cfg(target_arch = "x86_64")]
 #[target_feature(
-    enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma,f16c,bmi1,bmi2,popcnt,lzcnt"
+    enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vpopcntdq,avx2,fma,f16c,bmi1,bmi2,popcnt,lzcnt"
 )]
 fn run_avx512<W: Work>(work: W) {
     // SAFETY: the caller's processor has all of it.

@@ -10,19 +10,42 @@ use super::format::Format;
 use super::isa::Work;
 use super::lanes::{LANES, Lanes};
 use crate::bags::{Bags, Output, Pooling};
-use crate::structure::{Record, Storage};
-use crate::values::{AFFINE_BYTES, Affine};
+use crate::prefetch::prefetch_line;
+use crate::structure::{ABSENT, Record, Storage};
 
 /// Ids between finding a record and reading it. 16 to 32 reached the speed of memory in our benches.
-const AHEAD: usize = 16;
+const AHEAD: usize = 32;
 
 /// Vectors that a pass keeps in registers; longer rows take several passes.
 pub const MAX_VECTORS: usize = 8;
 
+const LINE: usize = 64;
+
+/// What a bag is.
+pub trait Shape: Copy + 'static {
+    /// Whether every bag is one id of weight 1.
+    const SINGLE: bool;
+}
+
+#[derive(Clone, Copy)]
+pub struct Single;
+#[derive(Clone, Copy)]
+pub struct Several;
+
+impl Shape for Single {
+    const SINGLE: bool = true;
+}
+
+impl Shape for Several {
+    const SINGLE: bool = false;
+}
+
 /// Pools columns `16 · first_vector..` of all bags, at most `16 · N` of them.
-pub struct Kernel<'k, 'o, S, F, const N: usize> {
-    pub storage: &'k S,
-    pub format: PhantomData<F>,
+///
+/// Bags and output have been checked against the table and each other.
+pub struct Kernel<'k, 'o, S, F, B, const N: usize> {
+    pub storage: S,
+    pub kind: PhantomData<(F, B)>,
     pub bags: &'k Bags<'k>,
     pub pooling: Pooling,
     pub out: Output<'o>,
@@ -32,61 +55,101 @@ pub struct Kernel<'k, 'o, S, F, const N: usize> {
     pub first_vector: usize,
 }
 
-impl<S: Storage, F: Format, const N: usize> Work for Kernel<'_, '_, S, F, N> {
+impl<S: Storage, F: Format, B: Shape, const N: usize> Work for Kernel<'_, '_, S, F, B, N> {
     #[inline(always)]
-    unsafe fn run<L: Lanes>(mut self) {
-        let mut ahead = Ahead::new(self.storage, self.bags.ids);
-        for b in 0..self.bags.n() {
-            // SAFETY: the caller's processor has the instructions of `L`; so below.
-            unsafe {
-                let mut sums = [L::splat(0.0); N];
+    unsafe fn run<L: Lanes>(self) {
+        let mut row = Row::<L, S, F, N> {
+            storage: self.storage,
+            format: PhantomData,
+            dim: self.dim,
+            first_vector: self.first_vector,
+            // SAFETY: said by the caller.
+            sums: [unsafe { L::splat(0.0) }; N],
+        };
+        let mut ahead = Ahead::new(self.bags.ids);
+        let first_column = self.first_vector * LANES;
+        let out = self.out.values.as_mut_ptr();
+        let out = out.wrapping_add(self.out.start + first_column);
+        let n_columns = self.dim - first_column;
+        // SAFETY: ids, bags and output have been checked; the processor has the instructions of `L`.
+        unsafe {
+            ahead.begin(&row);
+            for b in 0..self.bags.n() {
+                let out = out.wrapping_add(b * self.out.stride);
+                row.sums = [L::splat(0.0); N];
+                if B::SINGLE {
+                    row.add(ahead.next(&row, b), 1.0);
+                    row.store(out, n_columns, self.unit);
+                    continue;
+                }
                 let range = self.bags.range(b);
                 let n_ids = range.len();
                 for p in range {
-                    let record = ahead.next(p);
-                    let weight = self.bags.weights.map_or(1.0, |weights| weights[p]);
-                    self.add(record, weight, &mut sums);
+                    let weight = self.bags.weights.map_or(1.0, |w| *w.get_unchecked(p));
+                    row.add(ahead.next(&row, p), weight);
                 }
-                self.store(b, n_ids, &sums);
+                row.store(out, n_columns, self.unit * self.share(n_ids));
             }
         }
     }
 }
 
-impl<S: Storage, F: Format, const N: usize> Kernel<'_, '_, S, F, N> {
+impl<S, F, B, const N: usize> Kernel<'_, '_, S, F, B, N> {
+    #[inline(always)]
+    fn share(&self, n_ids: usize) -> f32 {
+        match self.pooling {
+            Pooling::Sum => 1.0,
+            Pooling::Mean => 1.0 / n_ids.max(1) as f32,
+        }
+    }
+}
+
+/// A vector that rows are added to.
+struct Row<L, S, F, const N: usize> {
+    storage: S,
+    format: PhantomData<F>,
+    dim: usize,
+    first_vector: usize,
+    sums: [L; N],
+}
+
+impl<L: Lanes, S: Storage, F: Format, const N: usize> Row<L, S, F, N> {
+    /// Most cache lines of what a pass reads of a record.
+    const LINES: usize = (F::FIXED + N * LANES * F::BITS / 8 + LINE - 2) / LINE + 1;
+
     /// Adds a row, times `weight`.
     ///
     /// # Safety
-    /// The processor has the instructions of `L`.
+    /// The record is one of the storage, or empty; the processor has the instructions of `L`.
     #[inline(always)]
-    unsafe fn add<L: Lanes>(&self, record: Record, weight: f32, sums: &mut [L; N]) {
+    unsafe fn add(&mut self, record: Record, weight: f32) {
         let kept = record.kept as usize;
-        let at = self.storage.bytes()[record.start..].as_ptr();
-        let mask_bytes = if S::MASKED { self.dim.div_ceil(8) } else { 0 };
-        // SAFETY: a structure's record has room for a mask, scale and bias, and `dim` values.
+        if S::SKIPS_ABSENT && kept == 0 {
+            return;
+        }
+        // SAFETY: a structure's record has scale, bias and values, and a mask if it is masked.
         unsafe {
-            let fixed = at.add(mask_bytes);
-            let affine = if F::FIXED > 0 && kept > 0 {
-                Affine::read(std::slice::from_raw_parts(fixed, AFFINE_BYTES))
-            } else {
-                Affine::default()
-            };
-            let values = fixed.add(F::FIXED);
+            let affine = F::affine(record.values);
+            let values = record.values.add(F::FIXED);
             let weight = L::splat(weight);
-            let mut first = if S::MASKED { self.skipped(at, kept) } else { 0 };
-            for (v, sum) in sums.iter_mut().enumerate() {
-                let v = self.first_vector + v;
+            let mut first = if S::MASKED {
+                self.skipped(record.mask)
+            } else {
+                0
+            };
+            for v in 0..N {
+                let vector = self.first_vector + v;
                 let row: L = if S::MASKED {
-                    let mask = self.mask(at, kept, v);
+                    let mask = self.mask(record.mask, vector);
                     let n = mask.count_ones() as usize;
                     let packed: L = F::load(values, first, n, affine);
                     first += n;
                     packed.expand(mask)
                 } else {
-                    let n = kept.saturating_sub(v * LANES).min(LANES);
-                    F::load(values, v * LANES, n, affine)
+                    let n = kept.saturating_sub(vector * LANES).min(LANES);
+                    F::load(values, vector * LANES, n, affine)
                 };
-                *sum = row.mul_add(weight, *sum);
+                self.sums[v] = row.mul_add(weight, self.sums[v]);
             }
         }
     }
@@ -94,16 +157,16 @@ impl<S: Storage, F: Format, const N: usize> Kernel<'_, '_, S, F, N> {
     /// Kept columns among `16 · v..16 · v + 16`, as bits.
     ///
     /// # Safety
-    /// `at` is the start of a record with a mask, if `kept` is not 0, and readable if it is.
+    /// `mask` is that of a record.
     #[inline(always)]
-    unsafe fn mask(&self, at: *const u8, kept: usize, v: usize) -> u16 {
+    unsafe fn mask(&self, mask: *const u8, v: usize) -> u16 {
         let n = self.dim.saturating_sub(v * LANES).min(LANES);
-        if n == 0 || kept == 0 {
+        if n == 0 {
             return 0;
         }
-        // SAFETY: two bytes within the record: behind a mask stands a value.
-        let mask = unsafe { at.add(2 * v).cast::<u16>().read_unaligned() };
-        u16::from_le(mask) & ((1_u32 << n) - 1) as u16
+        // SAFETY: every 16 columns have two bytes.
+        let bits = unsafe { mask.add(2 * v).cast::<u16>().read_unaligned() };
+        u16::from_le(bits) & ((1_u32 << n) - 1) as u16
     }
 
     /// Number of kept values in front of the first vector.
@@ -111,91 +174,149 @@ impl<S: Storage, F: Format, const N: usize> Kernel<'_, '_, S, F, N> {
     /// # Safety
     /// As [`mask`](Self::mask).
     #[inline(always)]
-    unsafe fn skipped(&self, at: *const u8, kept: usize) -> usize {
+    unsafe fn skipped(&self, mask: *const u8) -> usize {
         let mut n = 0;
         for v in 0..self.first_vector {
             // SAFETY: said above.
-            n += unsafe { self.mask(at, kept, v) }.count_ones() as usize;
+            n += unsafe { self.mask(mask, v) }.count_ones() as usize;
         }
         n
     }
 
-    /// Writes the pooled vector of sample `b`.
+    /// Writes the sums, times `scale`: the first `n_columns` of them.
     ///
     /// # Safety
-    /// The processor has the instructions of `L`.
+    /// There is room; the processor has the instructions of `L`.
     #[inline(always)]
-    unsafe fn store<L: Lanes>(&mut self, b: usize, n_ids: usize, sums: &[L; N]) {
-        let scale = match self.pooling {
-            Pooling::Sum => self.unit,
-            Pooling::Mean => self.unit / n_ids.max(1) as f32,
-        };
-        let first = self.first_vector * LANES;
-        let row = &mut self.out.row(b, self.dim)[first..];
-        // SAFETY: no more lanes are written than the row has left.
+    unsafe fn store(&self, out: *mut f32, n_columns: usize, scale: f32) {
+        // SAFETY: said above.
         unsafe {
             let scale = L::splat(scale);
-            for (v, sum) in sums.iter().enumerate() {
-                let n = row.len().saturating_sub(v * LANES).min(LANES);
-                let at = row.as_mut_ptr().wrapping_add(v * LANES);
-                sum.mul(scale).store(at, n);
+            for (v, sum) in self.sums.iter().enumerate() {
+                let n = n_columns.saturating_sub(v * LANES).min(LANES);
+                sum.mul(scale).store(out.wrapping_add(v * LANES), n);
+            }
+        }
+    }
+
+    /// Asks for what a pass reads of a record.
+    #[inline(always)]
+    fn prefetch(&self, record: Record) {
+        let skipped = if S::MASKED {
+            0
+        } else {
+            self.first_vector * LANES * F::BITS / 8
+        };
+        let at = record.at.wrapping_add(skipped);
+        let last = (record.bytes as usize).saturating_sub(skipped + 1);
+        // First and last line without a branch: lengths of rows are hard to predict.
+        prefetch_line(at);
+        prefetch_line(at.wrapping_add(last));
+        for line in 1..Self::LINES - 1 {
+            if line * LINE < last {
+                prefetch_line(at.wrapping_add(line * LINE));
             }
         }
     }
 }
 
 /// Records found before they are needed.
-struct Ahead<'k, S> {
-    storage: &'k S,
+struct Ahead<'k> {
     ids: &'k [u32],
     /// That of id `p` at `p % AHEAD`; unused where finding a record reads no memory.
     records: [Record; AHEAD],
 }
 
-impl<'k, S: Storage> Ahead<'k, S> {
+impl<'k> Ahead<'k> {
     #[inline(always)]
-    fn new(storage: &'k S, ids: &'k [u32]) -> Self {
-        let mut ahead = Self {
-            storage,
-            ids,
-            records: [Record::default(); AHEAD],
-        };
+    fn new(ids: &'k [u32]) -> Self {
+        let records = [Record::EMPTY; AHEAD];
+        Self { ids, records }
+    }
+
+    /// Finds the first records.
+    ///
+    /// # Safety
+    /// The ids are rows of the storage; the processor has the instructions of `L`.
+    #[inline(always)]
+    unsafe fn begin<L: Lanes, S: Storage, F: Format, const N: usize>(
+        &mut self,
+        row: &Row<L, S, F, N>,
+    ) {
         if S::INDIRECT {
-            for &id in &ids[..ids.len().min(2 * AHEAD)] {
-                storage.prefetch_index(id);
+            for &id in &self.ids[..self.ids.len().min(2 * AHEAD)] {
+                row.storage.prefetch_index(id);
             }
         }
-        for p in 0..ids.len().min(AHEAD) {
-            ahead.find(p);
+        for p in 0..self.ids.len().min(AHEAD) {
+            // SAFETY: said above.
+            unsafe { self.find(row, p) };
         }
-        ahead
+    }
+
+    /// The record of an id.
+    ///
+    /// # Safety
+    /// As [`begin`](Self::begin), and there is an id `p`.
+    #[inline(always)]
+    unsafe fn record<L: Lanes, S: Storage, F: Format, const N: usize>(
+        &self,
+        row: &Row<L, S, F, N>,
+        p: usize,
+    ) -> Record {
+        // SAFETY: said above.
+        unsafe {
+            let id = *self.ids.get_unchecked(p);
+            if S::SKIPS_ABSENT && id == ABSENT {
+                return Record::EMPTY;
+            }
+            row.storage.locate::<L>(id)
+        }
     }
 
     /// Finds the record of id `p` and asks for it.
+    ///
+    /// # Safety
+    /// As [`record`](Self::record).
     #[inline(always)]
-    fn find(&mut self, p: usize) {
-        let record = self.storage.locate(self.ids[p]);
-        let at = self.storage.bytes().as_ptr().wrapping_add(record.start);
-        crate::prefetch::prefetch_bytes(at, record.bytes as usize);
+    unsafe fn find<L: Lanes, S: Storage, F: Format, const N: usize>(
+        &mut self,
+        row: &Row<L, S, F, N>,
+        p: usize,
+    ) {
+        // SAFETY: said above.
+        let record = unsafe { self.record(row, p) };
+        row.prefetch(record);
         if S::INDIRECT {
             self.records[p % AHEAD] = record;
         }
     }
 
     /// The record of id `p`; ids are asked for in order.
+    ///
+    /// # Safety
+    /// As [`record`](Self::record).
     #[inline(always)]
-    fn next(&mut self, p: usize) -> Record {
-        let record = if S::INDIRECT {
-            self.records[p % AHEAD]
-        } else {
-            self.storage.locate(self.ids[p])
-        };
-        if S::INDIRECT && p + 2 * AHEAD < self.ids.len() {
-            self.storage.prefetch_index(self.ids[p + 2 * AHEAD]);
+    unsafe fn next<L: Lanes, S: Storage, F: Format, const N: usize>(
+        &mut self,
+        row: &Row<L, S, F, N>,
+        p: usize,
+    ) -> Record {
+        // SAFETY: said above.
+        unsafe {
+            let record = if S::INDIRECT {
+                self.records[p % AHEAD]
+            } else {
+                self.record(row, p)
+            };
+            if S::INDIRECT && p + 2 * AHEAD < self.ids.len() {
+                row.storage
+                    .prefetch_index(*self.ids.get_unchecked(p + 2 * AHEAD));
+            }
+            if p + AHEAD < self.ids.len() {
+                self.find(row, p + AHEAD);
+            }
+            record
         }
-        if p + AHEAD < self.ids.len() {
-            self.find(p + AHEAD);
-        }
-        record
     }
 }

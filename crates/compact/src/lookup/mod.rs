@@ -20,7 +20,7 @@ use crate::Values;
 use crate::bags::{Bags, Output, Pooling};
 use crate::structure::{Core, Storage};
 use format::Format;
-use kernel::{Kernel, MAX_VECTORS};
+use kernel::{Kernel, MAX_VECTORS, Several, Shape, Single};
 use lanes::LANES;
 use scatter::Scatter;
 
@@ -72,22 +72,34 @@ fn by_width<S: Storage, F: Format>(storage: &S, mut request: Request<'_, '_>) {
     for first in (0..n_vectors).step_by(MAX_VECTORS) {
         let request = request.reborrow();
         match n_vectors - first {
-            1 => run::<S, F, 1>(storage, request, first),
-            2 => run::<S, F, 2>(storage, request, first),
-            3..=4 => run::<S, F, 4>(storage, request, first),
-            _ => run::<S, F, MAX_VECTORS>(storage, request, first),
+            1 => by_shape::<S, F, 1>(storage, request, first),
+            2 => by_shape::<S, F, 2>(storage, request, first),
+            3..=4 => by_shape::<S, F, 4>(storage, request, first),
+            _ => by_shape::<S, F, MAX_VECTORS>(storage, request, first),
         }
     }
 }
 
-fn run<S: Storage, F: Format, const N: usize>(
+fn by_shape<S: Storage, F: Format, const N: usize>(
     storage: &S,
     request: Request<'_, '_>,
     first_vector: usize,
 ) {
-    let kernel = Kernel::<S, F, N> {
-        storage,
-        format: PhantomData,
+    if request.bags.offsets.is_none() && request.bags.weights.is_none() {
+        run::<S, F, Single, N>(storage, request, first_vector);
+    } else {
+        run::<S, F, Several, N>(storage, request, first_vector);
+    }
+}
+
+fn run<S: Storage, F: Format, B: Shape, const N: usize>(
+    storage: &S,
+    request: Request<'_, '_>,
+    first_vector: usize,
+) {
+    let kernel = Kernel::<S, F, B, N> {
+        storage: *storage,
+        kind: PhantomData,
         bags: request.bags,
         pooling: request.pooling,
         out: request.out,

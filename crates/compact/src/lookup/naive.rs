@@ -1,7 +1,8 @@
 //! Row after row, value after value: what the kernels are held against.
 
 use crate::bags::{Bags, Output, Pooling};
-use crate::structure::{Core, Positions, Storage};
+use crate::lookup::lanes::Portable;
+use crate::structure::{ABSENT, Core, Positions, Storage};
 use crate::table::Table;
 use crate::values::{Affine, Values};
 use crate::{LookupError, Scratch};
@@ -50,21 +51,21 @@ pub(crate) fn decode(core: &Core<'_>, values: Values, row: u32, out: &mut [f32])
 }
 
 fn decode_record<S: Storage>(storage: &S, values: Values, row: u32, out: &mut [f32]) {
-    let record = storage.locate(row);
-    if record.kept == 0 {
+    if row == ABSENT {
         return;
     }
-    let bytes = &storage.bytes()[record.start..];
-    let mask_bytes = if S::MASKED { out.len().div_ceil(8) } else { 0 };
-    let (mask, record_bytes) = bytes.split_at(mask_bytes);
-    let (affine, packed) = record_bytes.split_at(values.fixed_bytes());
+    let row = storage.row(row);
+    if row.kept == 0 {
+        return;
+    }
+    let (affine, packed) = row.values.split_at(values.fixed_bytes());
     let affine = match values.is_integer() {
         true => Affine::read(affine),
         false => Affine::default(),
     };
-    let is_kept = |column: usize| match S::MASKED {
-        true => mask[column / 8] >> (column % 8) & 1 == 1,
-        false => column < record.kept as usize,
+    let is_kept = |column: usize| match row.mask {
+        Some(mask) => mask[column / 8] >> (column % 8) & 1 == 1,
+        None => column < row.kept,
     };
     let columns = (0..out.len()).filter(|&column| is_kept(column));
     for (i, column) in columns.enumerate() {
@@ -73,7 +74,8 @@ fn decode_record<S: Storage>(storage: &S, values: Values, row: u32, out: &mut [f
 }
 
 fn decode_run(positions: &Positions<'_>, row: u32, out: &mut [f32]) {
-    let run = positions.locate(row);
+    // SAFETY: any processor has the portable instructions.
+    let run = unsafe { positions.locate::<Portable>(row) };
     for i in run.first..run.first + run.kept {
         if let Some(x) = out.get_mut(positions.column(i)) {
             *x = positions.value(i, run.affine);

@@ -40,7 +40,8 @@ impl Work for Scatter<'_, '_> {
             for p in range {
                 self.stage(p + AHEAD);
                 let weight = bags.weights.map_or(1.0, |weights| weights[p]);
-                let run = positions.locate(bags.ids[p]);
+                // SAFETY: ids have been checked, and the caller's processor has the instructions.
+                let run = unsafe { positions.locate::<L>(bags.ids[p]) };
                 self.add(b, run, weight);
             }
             self.out

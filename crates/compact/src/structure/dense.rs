@@ -2,8 +2,9 @@
 
 use safetensors::tensor::Dtype;
 
-use super::{ABSENT, Buffer, Data, Form, Record, Storage, Tensors};
+use super::{Buffer, Data, Form, Record, Storage, StoredRow, Tensors};
 use crate::error::FormError;
+use crate::lookup::Lanes;
 use crate::rows::Rows;
 use crate::values::Values;
 
@@ -59,30 +60,29 @@ impl<'a> Dense<'a> {
     }
 }
 
-// SAFETY: the tensor has `n_rows` records of `dim` values, and a row that is absent keeps nothing.
+// SAFETY: the tensor has `n_rows` records of `dim` values.
 unsafe impl Storage for Dense<'_> {
     const MASKED: bool = false;
     const INDIRECT: bool = false;
-
-    #[inline(always)]
-    fn bytes(&self) -> &[u8] {
-        self.bytes
-    }
+    const SKIPS_ABSENT: bool = true;
 
     #[inline(always)]
     fn prefetch_index(&self, _: u32) {}
 
     #[inline(always)]
-    fn locate(&self, row: u32) -> Record {
-        let (row, kept) = if row == ABSENT {
-            (0, 0)
-        } else {
-            (row, self.dim)
-        };
-        Record {
-            start: row as usize * self.row_bytes,
-            kept,
-            bytes: self.row_bytes as u32,
+    unsafe fn locate<L: Lanes>(&self, row: u32) -> Record {
+        let at = self
+            .bytes
+            .as_ptr()
+            .wrapping_add(row as usize * self.row_bytes);
+        Record::full(at, self.row_bytes as u32, self.dim)
+    }
+
+    fn row(&self, row: u32) -> StoredRow<'_> {
+        StoredRow {
+            mask: None,
+            kept: self.dim as usize,
+            values: &self.bytes[row as usize * self.row_bytes..][..self.row_bytes],
         }
     }
 }

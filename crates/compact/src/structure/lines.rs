@@ -4,8 +4,9 @@
 
 use safetensors::tensor::Dtype;
 
-use super::{ABSENT, Buffer, Data, Form, Record, Storage, Tensors};
+use super::{Buffer, Data, Form, Record, Storage, StoredRow, Tensors};
 use crate::error::{EncodeError, FormError};
+use crate::lookup::Lanes;
 use crate::rows::Rows;
 use crate::values::Values;
 
@@ -72,33 +73,36 @@ impl<'a> Lines<'a> {
     }
 }
 
-// SAFETY: the tensor has lines for `n_rows` rows; each is within its line. A row that is absent keeps
-// nothing.
+impl Lines<'_> {
+    /// First byte of a row.
+    #[inline(always)]
+    fn start(&self, row: u32) -> usize {
+        let line = ((u128::from(row) * u128::from(self.reciprocal)) >> 64) as u64;
+        let within = u64::from(row) - line * self.per_line;
+        line as usize * LINE + within as usize * self.row_bytes
+    }
+}
+
+// SAFETY: the tensor has lines for `n_rows` rows; each is within its line.
 unsafe impl Storage for Lines<'_> {
     const MASKED: bool = false;
     const INDIRECT: bool = false;
-
-    #[inline(always)]
-    fn bytes(&self) -> &[u8] {
-        self.bytes
-    }
+    const SKIPS_ABSENT: bool = true;
 
     #[inline(always)]
     fn prefetch_index(&self, _: u32) {}
 
     #[inline(always)]
-    fn locate(&self, row: u32) -> Record {
-        let (row, kept) = if row == ABSENT {
-            (0, 0)
-        } else {
-            (row, self.dim)
-        };
-        let line = ((u128::from(row) * u128::from(self.reciprocal)) >> 64) as u64;
-        let within = u64::from(row) - line * self.per_line;
-        Record {
-            start: line as usize * LINE + within as usize * self.row_bytes,
-            kept,
-            bytes: self.row_bytes as u32,
+    unsafe fn locate<L: Lanes>(&self, row: u32) -> Record {
+        let at = self.bytes.as_ptr().wrapping_add(self.start(row));
+        Record::full(at, self.row_bytes as u32, self.dim)
+    }
+
+    fn row(&self, row: u32) -> StoredRow<'_> {
+        StoredRow {
+            mask: None,
+            kept: self.dim as usize,
+            values: &self.bytes[self.start(row)..][..self.row_bytes],
         }
     }
 }
@@ -127,7 +131,7 @@ mod tests {
                 dim: 1,
             };
             for row in [0, 1, 2, 31, 32, 33, 1 << 20, u32::MAX - 2, u32::MAX - 1] {
-                let start = lines.locate(row).start as u64;
+                let start = lines.start(row) as u64;
                 let row = u64::from(row);
                 assert_eq!(
                     start,

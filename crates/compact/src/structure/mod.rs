@@ -29,7 +29,8 @@ pub(crate) use ragged::{Bitmap, Prefix, Ragged};
 
 use crate::encode::{Encoding, RowsStored, TableStats};
 use crate::error::FormError;
-use crate::rows::Rows;
+use crate::lookup::Lanes;
+use crate::rows::{MAX_DIM, Rows};
 use crate::{EncodeError, Values};
 
 /// The structure of a stored table.
@@ -69,23 +70,30 @@ impl Structure {
         }
     }
 
-    /// Stores `rows`, whose values become `values` in units of `2^unit_log2`.
+    /// Whether leading rows may be stored dense.
+    pub fn has_head(self) -> bool {
+        matches!(self, Self::Prefix | Self::Bitmap)
+    }
+
+    /// Stores `rows`, the first `n_head` of them dense.
     pub(crate) fn encode<'a>(
         self,
         rows: Rows<'a>,
-        values: Values,
-        unit_log2: i32,
+        n_head: usize,
+        form: Form,
     ) -> Result<Vec<Buffer<'a>>, EncodeError> {
-        let form = Form {
-            values,
-            unit_log2,
-            dim: rows.dim(),
-        };
+        if n_head > 0 && (!self.has_head() || n_head > rows.n_rows()) {
+            return Err(EncodeError::Shape {
+                what: "number of leading rows stored dense",
+                expected: "at most all rows, of prefix and bitmap only",
+                found: n_head,
+            });
+        }
         match self {
             Self::Dense => Ok(dense::encode(rows, form)),
             Self::DenseLines => lines::encode(rows, form),
-            Self::Prefix => ragged::encode::<Prefix>(rows, form),
-            Self::Bitmap => ragged::encode::<Bitmap>(rows, form),
+            Self::Prefix => ragged::encode::<Prefix>(rows, n_head, form),
+            Self::Bitmap => ragged::encode::<Bitmap>(rows, n_head, form),
             Self::Positions => positions::encode(rows, form),
         }
     }
@@ -95,27 +103,33 @@ impl Structure {
 ///
 /// Exact but for the padding of `prefix` and `bitmap`, whose mean is taken.
 pub(crate) fn n_bytes(encoding: Encoding, stats: &TableStats) -> Option<usize> {
-    let (dim, values) = (stats.dim, encoding.values);
-    let all = stats.n_rows();
-    let (n_rows, skip, presence) = match encoding.rows {
-        RowsStored::All => (all, 0, 0),
-        RowsStored::Present => (all - stats.n_empty(), 1, presence::n_bytes(all)),
+    let (dim, values, head) = (stats.dim, encoding.values, encoding.n_head as usize);
+    let tail = stats.behind(head);
+    let (n_rows, least, presence) = match encoding.rows {
+        RowsStored::All => (tail.n_rows(), 0, 0),
+        RowsStored::Present => (
+            tail.n_rows() - tail.kept[0],
+            1,
+            presence::n_bytes(tail.n_rows()),
+        ),
     };
-    if skip == 1 && n_rows == 0 {
+    if encoding.rows == RowsStored::Present && n_rows == 0 {
         return None;
     }
     let stored = match encoding.structure {
         Structure::Dense => n_rows * values.record_bytes(dim),
         Structure::DenseLines => n_rows.div_ceil(lines::per_line(values, dim)?) * lines::LINE,
-        Structure::Prefix => ragged::n_bytes::<Prefix>(&stats.prefixes, skip, values),
-        Structure::Bitmap => ragged::n_bytes::<Bitmap>(&stats.kept, skip, values),
-        Structure::Positions => positions::n_bytes(n_rows, stats.n_kept(), values, dim),
+        Structure::Prefix => ragged::n_bytes::<Prefix>(&tail.prefixes[least..], least, values, dim),
+        Structure::Bitmap => ragged::n_bytes::<Bitmap>(&tail.kept[least..], least, values, dim),
+        Structure::Positions => positions::n_bytes(n_rows, tail.n_kept(), values, dim),
     };
-    Some(stored + presence)
+    Some(stored + presence + head * values.record_bytes(dim))
 }
 
 /// What follows the name of a part in the names of its tensors.
-pub(crate) const SUFFIXES: [&str; 6] = ["", ".index", ".rows", ".columns", ".affine", ".present"];
+pub(crate) const SUFFIXES: [&str; 7] = [
+    "", ".index", ".head", ".rows", ".columns", ".affine", ".present",
+];
 
 /// What all rows of a part have in common.
 #[derive(Clone, Copy, Debug)]
@@ -148,36 +162,94 @@ impl Form {
 pub(crate) const ABSENT: u32 = u32::MAX;
 
 /// Where the kept values of a row are.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug)]
 pub(crate) struct Record {
-    /// First byte.
-    pub start: usize,
-    /// Number of kept values; of a bitmap, anything but 0 if there are any.
-    pub kept: u32,
-    /// Bytes to fetch.
+    /// The first byte to fetch.
+    pub at: *const u8,
+    /// How many to fetch, about.
     pub bytes: u32,
+    /// Number of kept values, at most the dim; of masked ones it means nothing.
+    pub kept: u32,
+    /// The bits of masked values.
+    pub mask: *const u8,
+    /// Scale and bias of integers, and the kept values.
+    pub values: *const u8,
+}
+
+/// Masks of the largest dim, and what a kernel reads beyond.
+const LONGEST_MASK: usize = MAX_DIM / 8 + 4;
+static ALL: [u8; LONGEST_MASK] = [u8::MAX; LONGEST_MASK];
+/// Also the longest scale, bias and packed values of a row that keeps nothing, of which none is read.
+static NONE: [u8; LONGEST_MASK] = [0; LONGEST_MASK];
+
+impl Record {
+    /// A row that keeps nothing.
+    pub const EMPTY: Self = Self {
+        at: NONE.as_ptr(),
+        bytes: 1,
+        kept: 0,
+        mask: NONE.as_ptr(),
+        values: NONE.as_ptr(),
+    };
+
+    /// A row of `dim` values that keeps them all.
+    #[inline(always)]
+    pub fn full(values: *const u8, bytes: u32, dim: u32) -> Self {
+        Self {
+            at: values,
+            bytes,
+            kept: dim,
+            mask: ALL.as_ptr(),
+            values,
+        }
+    }
+}
+
+/// The stored form of one row, for those who read it value by value.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct StoredRow<'a> {
+    /// Bits of the kept columns; `None`: the first `kept` ones.
+    pub mask: Option<&'a [u8]>,
+    /// Number of kept values.
+    pub kept: usize,
+    /// Scale and bias of integers, and the kept values.
+    pub values: &'a [u8],
+}
+
+impl StoredRow<'_> {
+    /// A row that keeps nothing.
+    pub const EMPTY: Self = Self {
+        mask: None,
+        kept: 0,
+        values: &[],
+    };
 }
 
 /// A structure in which every row is one record.
 ///
 /// # Safety
-/// For every row below the number of rows and for [`ABSENT`], [`locate`](Self::locate) returns a record
-/// within [`bytes`](Self::bytes): what a kernel reads for at most `dim` kept values, the mask of a
-/// bitmap and two bytes more included. `kept` is at most `dim`.
+/// For every row below the number of rows, and for [`ABSENT`] unless [`SKIPS_ABSENT`](Self::SKIPS_ABSENT),
+/// [`locate`](Self::locate) returns a record of which scale and bias can be read, if values have them, and
+/// `kept` values; or, if masked, two bytes of mask for every 16 columns and any `dim` values.
 pub(crate) unsafe trait Storage: Copy + Sync {
-    /// Whether a mask in front of the values names their columns; else they are the first ones.
+    /// Whether a mask names the columns of the values; else they are the first ones.
     const MASKED: bool;
     /// Whether finding a row reads memory.
     const INDIRECT: bool;
-
-    /// The bytes that records are in.
-    fn bytes(&self) -> &[u8];
+    /// Whether rows that are absent must not be asked for: all others keep as many values.
+    const SKIPS_ABSENT: bool;
 
     /// Asks for the memory that finding `row` will read.
     fn prefetch_index(&self, row: u32);
 
-    /// Finds the record of a row that exists or is [`ABSENT`].
-    fn locate(&self, row: u32) -> Record;
+    /// Finds the record of a row.
+    ///
+    /// # Safety
+    /// The row exists or is [`ABSENT`], and the processor has the instructions of `L`.
+    unsafe fn locate<L: Lanes>(&self, row: u32) -> Record;
+
+    /// The same without any of the kernels' tricks: their oracle. Panics if there is no such row.
+    fn row(&self, row: u32) -> StoredRow<'_>;
 }
 
 /// An opened part.
@@ -191,18 +263,20 @@ pub(crate) enum Core<'a> {
 }
 
 impl<'a> Core<'a> {
-    /// Opens `n_rows` rows; everything that a lookup relies on has been checked afterwards.
+    /// Opens `n_rows` rows, the first `n_head` of them dense; everything that a lookup relies on has been
+    /// checked afterwards.
     pub fn open(
         structure: Structure,
         tensors: &Tensors<'_, 'a>,
-        n_rows: usize,
+        (n_head, n_rows): (usize, usize),
         (values, dim): (Values, usize),
     ) -> Result<Self, FormError> {
+        let rows = (n_head, n_rows);
         Ok(match structure {
             Structure::Dense => Self::Dense(Dense::open(tensors, n_rows, values, dim)?),
             Structure::DenseLines => Self::Lines(Lines::open(tensors, n_rows, values, dim)?),
-            Structure::Prefix => Self::Prefix(Ragged::open(tensors, n_rows, values, dim)?),
-            Structure::Bitmap => Self::Bitmap(Ragged::open(tensors, n_rows, values, dim)?),
+            Structure::Prefix => Self::Prefix(Ragged::open(tensors, rows, values, dim)?),
+            Structure::Bitmap => Self::Bitmap(Ragged::open(tensors, rows, values, dim)?),
             Structure::Positions => Self::Positions(Positions::open(tensors, n_rows, values, dim)?),
         })
     }

@@ -16,6 +16,7 @@ use safetensors::tensor::Dtype;
 
 use super::{ABSENT, Buffer, Data, Form, Tensors};
 use crate::error::{EncodeError, FormError};
+use crate::lookup::Lanes;
 use crate::prefetch::prefetch_line;
 use crate::rows::{Rows, is_kept};
 use crate::values::{AFFINE_BYTES, Affine, Values};
@@ -313,8 +314,11 @@ impl<'a> Positions<'a> {
     }
 
     /// Finds a row that exists, or is [`ABSENT`].
+    ///
+    /// # Safety
+    /// The processor has the instructions of `L`.
     #[inline(always)]
-    pub fn locate(&self, row: u32) -> Run {
+    pub unsafe fn locate<L: Lanes>(&self, row: u32) -> Run {
         if row == ABSENT {
             return Run {
                 first: 0,
@@ -325,7 +329,8 @@ impl<'a> Positions<'a> {
         let (block, zeros) = (row as usize / BLOCK, row as usize % BLOCK);
         let before = self.index[block] as usize;
         let start = BLOCK * block + before;
-        let row_start = self.after_zeros(start, zeros);
+        // SAFETY: said above.
+        let row_start = unsafe { self.after_zeros::<L>(start, zeros) };
         Run {
             first: before + (row_start - start - zeros),
             kept: self.run_len(row_start),
@@ -343,14 +348,18 @@ impl<'a> Positions<'a> {
     }
 
     /// The bit behind the `n`-th zero from bit `at`.
+    ///
+    /// # Safety
+    /// The processor has the instructions of `L`.
     #[inline(always)]
-    fn after_zeros(&self, mut at: usize, n: usize) -> usize {
+    unsafe fn after_zeros<L: Lanes>(&self, mut at: usize, n: usize) -> usize {
         let mut left = n;
         while left > 0 {
             let zeros = !self.word(at);
             let found = zeros.count_ones() as usize;
             if found >= left {
-                return at + select(zeros, left - 1) + 1;
+                // SAFETY: said above.
+                return at + unsafe { L::select(zeros, left - 1) } + 1;
             }
             left -= found;
             at += WORD;
@@ -392,13 +401,4 @@ fn read(words: &[u64], at: usize) -> u64 {
     let (i, shift) = (at / WORD, at % WORD);
     // Shifting in two steps: a shift by 64 does not exist.
     word(i) >> shift | word(i + 1) << (WORD - 1 - shift) << 1
-}
-
-/// The place of one number `n` (from 0) of `word`, which has that many.
-#[inline(always)]
-fn select(mut word: u64, n: usize) -> usize {
-    for _ in 0..n {
-        word &= word - 1;
-    }
-    word.trailing_zeros() as usize
 }

@@ -2,7 +2,7 @@
 //!
 //! `[blocks, 2]` words of 32 bits, a block for every 32 rows: how many rows are present before the block,
 //! and the bits of its rows. Row `r`, if its bit is set, is row `before + popcount(bits below it)` of what
-//! is stored.
+//! is stored. Rows of a head, which are all stored, come before and have no bits.
 
 use safetensors::tensor::Dtype;
 
@@ -18,29 +18,29 @@ const BLOCK: usize = 32;
 /// Which rows are stored.
 #[derive(Clone, Copy, Debug)]
 pub struct Presence<'a> {
+    n_head: u32,
     blocks: &'a [[u32; 2]],
 }
 
-/// The numbers of the rows that have kept values.
-pub fn present_rows(rows: Rows<'_>) -> Vec<u32> {
-    let present = rows
-        .iter()
-        .enumerate()
-        .filter(|(_, row)| row.iter().any(|&x| is_kept(x)));
+/// The numbers of the rows of the head and of those that have kept values.
+pub fn present_rows(rows: Rows<'_>, n_head: usize) -> Vec<u32> {
+    let stored = |(i, row): &(usize, &[f32])| *i < n_head || row.iter().any(|&x| is_kept(x));
+    let present = rows.iter().enumerate().filter(stored);
     present.map(|(i, _)| i as u32).collect()
 }
 
-/// Bytes for a table of `n_rows` rows.
+/// Bytes for `n_rows` rows behind the head.
 pub fn n_bytes(n_rows: usize) -> usize {
     n_rows.div_ceil(BLOCK) * size_of::<[u32; 2]>()
 }
 
-/// The blocks for `present`, in rising order, out of `n_rows` rows.
-pub fn encode(present: &[u32], n_rows: usize) -> Buffer<'static> {
-    let n_blocks = n_rows.div_ceil(BLOCK);
+/// The blocks for `present`, in rising order, the head's first, out of `n_rows` rows.
+pub fn encode(present: &[u32], n_head: usize, n_rows: usize) -> Buffer<'static> {
+    let n_blocks = (n_rows - n_head).div_ceil(BLOCK);
     let mut words = vec![0_u32; 2 * n_blocks];
-    for &row in present {
-        words[2 * (row as usize / BLOCK) + 1] |= 1 << (row as usize % BLOCK);
+    for &row in &present[n_head..] {
+        let row = row as usize - n_head;
+        words[2 * (row / BLOCK) + 1] |= 1 << (row % BLOCK);
     }
     let mut before = 0;
     for block in words.chunks_exact_mut(2) {
@@ -51,17 +51,19 @@ pub fn encode(present: &[u32], n_rows: usize) -> Buffer<'static> {
 }
 
 impl<'a> Presence<'a> {
-    /// Opens the bits of `n_rows` rows, `n_present` of them set.
+    /// Opens the bits of `n_rows` rows, the first `n_head` of which have none; `n_present` are stored.
     pub fn open(
         tensors: &Tensors<'_, 'a>,
-        n_rows: usize,
+        (n_head, n_rows): (usize, usize),
         n_present: usize,
     ) -> Result<Self, FormError> {
-        let shape = [Some(n_rows.div_ceil(BLOCK)), Some(2)];
+        let shape = [Some(n_rows.saturating_sub(n_head).div_ceil(BLOCK)), Some(2)];
         let words: &[u32] = tensors.words(SUFFIX, Dtype::U32, &shape)?;
-        let blocks = words.as_chunks().0;
-        let presence = Self { blocks };
-        presence.check(n_present)?;
+        let presence = Self {
+            n_head: n_head as u32,
+            blocks: words.as_chunks().0,
+        };
+        presence.check(n_present.saturating_sub(n_head))?;
         Ok(presence)
     }
 
@@ -84,15 +86,19 @@ impl<'a> Presence<'a> {
     /// Asks for the block of `row`.
     #[inline(always)]
     pub fn prefetch(&self, row: u32) {
-        prefetch_line(self.blocks.as_ptr().wrapping_add(row as usize / BLOCK));
+        let row = row.saturating_sub(self.n_head) as usize;
+        prefetch_line(self.blocks.as_ptr().wrapping_add(row / BLOCK));
     }
 
     /// The number of `row` among the stored ones, or [`ABSENT`].
     #[inline(always)]
     pub fn rank(&self, row: u32) -> u32 {
-        let [before, bits] = self.blocks[row as usize / BLOCK];
-        let at = row % BLOCK as u32;
-        let rank = before + (bits & ((1 << at) - 1)).count_ones();
+        let Some(behind) = row.checked_sub(self.n_head) else {
+            return row;
+        };
+        let [before, bits] = self.blocks[behind as usize / BLOCK];
+        let at = behind % BLOCK as u32;
+        let rank = self.n_head + before + (bits & ((1 << at) - 1)).count_ones();
         if bits >> at & 1 == 1 { rank } else { ABSENT }
     }
 

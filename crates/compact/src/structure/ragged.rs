@@ -4,29 +4,37 @@
 //! `⌈dim / 8⌉` bytes with a bit for every column; a row without kept values has neither. Behind the last
 //! record is room for the longest read.
 //!
-//! The index has `[blocks, 1 + planes]` words of 32 bits, a block for every 32 rows: where the block's
-//! first record begins, in words of 4 bytes, and plane `p`, whose bit `r` is bit `p` of the number of kept
-//! values of row `r`. The bytes of a row are a weighted sum of the bits of that number (as an int4 record
-//! has `⌈t / 2⌉` bytes, bit 0 weighs 1 there and bit `p` `2^(p-1)`), so popcounts of the planes' bits below
-//! a row say where it begins. An index of 6 to 8 bits a row stays in the cache where the rows do not, and
-//! no row is padded.
+//! The index has `[blocks, width]` words of 32 bits, a block for every 32 rows: where the block's first
+//! record begins, in words of 4 bytes, and bit planes. Bit `r` of plane 0 says whether row `r` keeps any
+//! value; bit `r` of plane `1 + p` is bit `p` of their number less one. The bytes of a row are a weighted sum
+//! of these bits (as an int4 record has `⌈t / 2⌉` bytes, bit 0 of `t - 1` weighs nothing there, and bit `p`
+//! `2^(p-1)`), so the ones of the planes below a row say where it begins. An index of 6 to 8 bits a row
+//! stays in the cache where the rows do not, and no row is padded. Blocks of 6 or 7 words get 8, so that none
+//! crosses a cache line.
+//!
+//! The first rows may stand apart in `.head`, every value of them: in a table in order of falling frequency
+//! they keep nearly all their values and get most lookups, which need no index then.
 
 use std::marker::PhantomData;
 
 use safetensors::tensor::Dtype;
 
-use super::{ABSENT, Buffer, Data, Form, Record, Storage, Tensors};
+use super::{ABSENT, Buffer, Data, Form, Record, Storage, StoredRow, Tensors};
 use crate::error::{EncodeError, FormError};
-use crate::prefetch::prefetch_bytes;
+use crate::lookup::Lanes;
+use crate::prefetch::prefetch_line;
 use crate::rows::{Rows, is_kept, prefix_len};
 use crate::values::Values;
 
 const INDEX: &str = ".index";
+const HEAD: &str = ".head";
 const BLOCK: usize = 32;
 /// Records of a block begin at a multiple of this.
 const ALIGN: usize = 4;
-/// Dims have 16 bits.
+/// Dims have 15 bits; one plane says whether a row keeps anything.
 const MAX_PLANES: usize = 16;
+/// Words of 32 bytes, two blocks in a cache line.
+const HALF_LINE: usize = 8;
 /// What a kernel may read beyond the longest record.
 const SLACK: usize = 64;
 
@@ -73,11 +81,13 @@ impl Kept for Bitmap {
 #[derive(Clone, Copy, Debug)]
 struct Sizes {
     n_planes: usize,
-    /// Bytes of a row that keeps anything, beside its values.
-    fixed: usize,
-    /// Bytes that each bit of the number of kept values stands for.
+    /// Words of a block of the index.
+    width: usize,
+    /// Bytes that each bit of a plane stands for.
     weights: [u32; MAX_PLANES],
     mask: usize,
+    /// Bytes of a row that keeps everything, without mask.
+    full: usize,
     /// Room behind the last record.
     tail: usize,
 }
@@ -85,30 +95,41 @@ struct Sizes {
 impl Sizes {
     fn new<K: Kept>(values: Values, dim: usize) -> Self {
         let mask = if K::MASKED { dim.div_ceil(8) } else { 0 };
+        let n_bits = (usize::BITS - (dim - 1).leading_zeros()) as usize;
         let mut weights = [0; MAX_PLANES];
-        for (p, weight) in weights.iter_mut().enumerate() {
-            *weight = values.packed_bytes(1 << p) as u32;
+        weights[0] = (mask + values.record_bytes(1)) as u32;
+        for p in 0..n_bits {
+            // One value is counted already: int4's second one finds room beside it.
+            let bytes = values.packed_bytes(1 + (1 << p)) - values.packed_bytes(1);
+            weights[1 + p] = bytes as u32;
         }
+        let words = 2 + n_bits;
+        let full = values.record_bytes(dim);
         Self {
-            n_planes: n_planes(dim),
-            fixed: mask + values.fixed_bytes(),
+            n_planes: 1 + n_bits,
+            width: if words == 6 || words == 7 {
+                HALF_LINE
+            } else {
+                words
+            },
             weights,
             mask,
-            tail: (mask + values.record_bytes(dim) + SLACK).next_multiple_of(SLACK),
+            full,
+            tail: (mask + full + SLACK).next_multiple_of(SLACK),
         }
+    }
+
+    /// The bits of all planes for a row that keeps `t` values.
+    fn bits(&self, t: usize) -> u32 {
+        t.checked_sub(1).map_or(0, |less| 1 | (less as u32) << 1)
     }
 }
 
-/// Bits of the largest number of kept values.
-fn n_planes(dim: usize) -> usize {
-    (usize::BITS - dim.leading_zeros()) as usize
-}
-
-/// Bytes of index and payload for rows whose numbers of kept values have this histogram, of `dim + 1`
-/// entries; those that keep fewer than `least` are not stored.
-pub fn n_bytes<K: Kept>(histogram: &[usize], least: usize, values: Values) -> usize {
-    let sizes = Sizes::new::<K>(values, histogram.len() - 1);
-    let n_rows: usize = histogram[least..].iter().sum();
+/// Bytes of index and payload for rows whose numbers of kept values have this histogram, which begins with
+/// rows that keep `least`.
+pub fn n_bytes<K: Kept>(histogram: &[usize], least: usize, values: Values, dim: usize) -> usize {
+    let sizes = Sizes::new::<K>(values, dim);
+    let n_rows: usize = histogram.iter().sum();
     let n_blocks = n_rows.div_ceil(BLOCK).max(1);
     let row = |t: usize| {
         if t == 0 {
@@ -117,33 +138,40 @@ pub fn n_bytes<K: Kept>(histogram: &[usize], least: usize, values: Values) -> us
             sizes.mask + values.record_bytes(t)
         }
     };
-    let records: usize = histogram.iter().enumerate().map(|(t, n)| n * row(t)).sum();
+    let records = histogram
+        .iter()
+        .enumerate()
+        .map(|(i, n)| n * row(least + i));
     let all_aligned = !K::MASKED && values == Values::F32;
     let padding = if all_aligned {
         0
     } else {
         n_blocks * ALIGN * 3 / 8
     };
-    n_blocks * (1 + sizes.n_planes) * 4 + records + padding + sizes.tail
+    n_blocks * sizes.width * 4 + records.sum::<usize>() + padding + sizes.tail
 }
 
-/// Index and payload.
-pub fn encode<'a, K: Kept>(rows: Rows<'_>, form: Form) -> Result<Vec<Buffer<'a>>, EncodeError> {
+/// Index, payload and head.
+pub fn encode<'a, K: Kept>(
+    rows: Rows<'_>,
+    n_head: usize,
+    form: Form,
+) -> Result<Vec<Buffer<'a>>, EncodeError> {
     let sizes = Sizes::new::<K>(form.values, form.dim);
-    let width = 1 + sizes.n_planes;
-    let n_blocks = rows.n_rows().div_ceil(BLOCK).max(1);
-    let mut index = vec![0; n_blocks * width];
+    let n_blocks = (rows.n_rows() - n_head).div_ceil(BLOCK).max(1);
+    let mut index = vec![0; n_blocks * sizes.width];
     let mut payload = Vec::new();
     let (mut scaled, mut kept) = (Vec::new(), Vec::new());
-    for (i, row) in rows.iter().enumerate() {
-        let block = &mut index[i / BLOCK * width..][..width];
+    for (i, row) in rows.iter().skip(n_head).enumerate() {
+        let block = &mut index[i / BLOCK * sizes.width..][..sizes.width];
         if i % BLOCK == 0 {
             payload.resize(payload.len().next_multiple_of(ALIGN), 0);
             block[0] = word(payload.len(), K::NAME)?;
         }
         let kept = K::kept(row, &mut kept);
+        let bits = sizes.bits(kept.len());
         for (p, plane) in block[1..].iter_mut().enumerate() {
-            *plane |= (kept.len() as u32 >> p & 1) << (i % BLOCK);
+            *plane |= (bits >> p & 1) << (i % BLOCK);
         }
         if K::MASKED && !kept.is_empty() {
             write_mask(row, &mut payload);
@@ -152,10 +180,19 @@ pub fn encode<'a, K: Kept>(rows: Rows<'_>, form: Form) -> Result<Vec<Buffer<'a>>
             .write_record(form.in_units(kept, &mut scaled), &mut payload);
     }
     payload.resize(payload.len().next_multiple_of(ALIGN) + sizes.tail, 0);
-    Ok(vec![
-        Buffer::new(INDEX, &[n_blocks, width], Data::U32(index)),
+    let mut buffers = vec![
+        Buffer::new(INDEX, &[n_blocks, sizes.width], Data::U32(index)),
         Buffer::new("", &[payload.len()], Data::U8(payload)),
-    ])
+    ];
+    if n_head > 0 {
+        let mut head = Vec::with_capacity(n_head * sizes.full);
+        for row in rows.iter().take(n_head) {
+            let row = form.in_units(row, &mut scaled);
+            form.values.write_record(row, &mut head);
+        }
+        buffers.push(Buffer::new(HEAD, &[n_head, sizes.full], Data::U8(head)));
+    }
+    Ok(buffers)
 }
 
 fn word(n_bytes: usize, structure: &'static str) -> Result<u32, EncodeError> {
@@ -174,6 +211,8 @@ fn write_mask(row: &[f32], out: &mut Vec<u8>) {
 /// Rows of different lengths, opened.
 #[derive(Clone, Copy, Debug)]
 pub struct Ragged<'a, K> {
+    head: &'a [u8],
+    n_head: u32,
     index: &'a [u32],
     payload: &'a [u8],
     sizes: Sizes,
@@ -182,16 +221,23 @@ pub struct Ragged<'a, K> {
 }
 
 impl<'a, K: Kept> Ragged<'a, K> {
+    /// Opens `n_rows` rows, the first `n_head` of which are in the head.
     pub fn open(
         tensors: &Tensors<'_, 'a>,
-        n_rows: usize,
+        (n_head, n_rows): (usize, usize),
         values: Values,
         dim: usize,
     ) -> Result<Self, FormError> {
         let sizes = Sizes::new::<K>(values, dim);
-        let n_blocks = n_rows.div_ceil(BLOCK).max(1);
-        let shape = [Some(n_blocks), Some(1 + sizes.n_planes)];
+        let n_blocks = n_rows.saturating_sub(n_head).div_ceil(BLOCK).max(1);
+        let shape = [Some(n_blocks), Some(sizes.width)];
+        let head = match n_head {
+            0 => &[],
+            _ => tensors.bytes(HEAD, Dtype::U8, &[Some(n_head), Some(sizes.full)])?,
+        };
         let ragged = Self {
+            head,
+            n_head: n_head as u32,
             index: tensors.words(INDEX, Dtype::U32, &shape)?,
             payload: tensors.bytes("", Dtype::U8, &[None])?,
             sizes,
@@ -206,15 +252,11 @@ impl<'a, K: Kept> Ragged<'a, K> {
     fn check(&self) -> Result<(), FormError> {
         let room = self.payload.len().checked_sub(self.sizes.tail);
         let room = room.ok_or_else(|| {
-            FormError::new(
-                "",
-                format!("at least {} bytes", self.sizes.tail),
-                self.payload.len(),
-            )
+            let expected = format!("at least {} bytes", self.sizes.tail);
+            FormError::new("", expected, self.payload.len())
         })?;
-        let blocks = self.index.chunks_exact(1 + self.sizes.n_planes);
-        for (i, block) in blocks.enumerate() {
-            let end = block[0] as usize * ALIGN + self.bytes_below(&block[1..], u32::MAX);
+        for (i, block) in self.index.chunks_exact(self.sizes.width).enumerate() {
+            let end = block[0] as usize * ALIGN + self.bytes_below(block, u32::MAX);
             if end > room {
                 let expected = format!("records of block {i} within {room} bytes");
                 return Err(FormError::new(INDEX, expected, end));
@@ -223,59 +265,92 @@ impl<'a, K: Kept> Ragged<'a, K> {
         Ok(())
     }
 
-    /// Bytes of the records of a block's rows whose bits are set in `below`.
+    /// Bytes of the records of a block's rows whose bits are set.
+    fn bytes_below(&self, block: &[u32], bits: u32) -> usize {
+        let planes = block[1..].iter().zip(&self.sizes.weights);
+        let bytes = planes.map(|(p, &weight)| (p & bits).count_ones() as usize * weight as usize);
+        bytes.sum()
+    }
+
+    /// The block and the bit of a row behind the head.
     #[inline(always)]
-    fn bytes_below(&self, planes: &[u32], below: u32) -> usize {
-        let (mut any, mut bytes) = (0, 0);
-        for (&plane, &weight) in planes.iter().zip(&self.sizes.weights) {
-            let plane = plane & below;
-            any |= plane;
-            bytes += plane.count_ones() as usize * weight as usize;
-        }
-        bytes + any.count_ones() as usize * self.sizes.fixed
+    fn place(&self, row: u32) -> (&'a [u32], u32) {
+        let row = row - self.n_head;
+        let block = row as usize / BLOCK * self.sizes.width;
+        (&self.index[block..][..self.sizes.width], row % BLOCK as u32)
     }
 }
 
 // SAFETY: `check` has seen that the end of every block's records leaves room for the longest read; a
-// record begins before that end. A mask has at most `dim` columns that a kernel looks at, and `kept` is
-// held below `dim`.
+// record begins before that end. The head has whole rows. `kept` is held below `dim`; a row that is
+// absent keeps nothing.
 unsafe impl<K: Kept> Storage for Ragged<'_, K> {
     const MASKED: bool = K::MASKED;
     const INDIRECT: bool = true;
-
-    #[inline(always)]
-    fn bytes(&self) -> &[u8] {
-        self.payload
-    }
+    const SKIPS_ABSENT: bool = false;
 
     #[inline(always)]
     fn prefetch_index(&self, row: u32) {
-        let width = 1 + self.sizes.n_planes;
-        let block = self
-            .index
-            .as_ptr()
-            .wrapping_add(row as usize / BLOCK * width);
-        prefetch_bytes(block.cast(), width * size_of::<u32>());
+        // Of rows in the head: what they need is found without an index.
+        let row = row.wrapping_sub(self.n_head).min(ABSENT - self.n_head);
+        let block = row as usize / BLOCK * self.sizes.width;
+        prefetch_line(self.index.as_ptr().wrapping_add(block));
     }
 
     #[inline(always)]
-    fn locate(&self, row: u32) -> Record {
+    unsafe fn locate<L: Lanes>(&self, row: u32) -> Record {
+        if row < self.n_head {
+            let at = self
+                .head
+                .as_ptr()
+                .wrapping_add(row as usize * self.sizes.full);
+            return Record::full(at, self.sizes.full as u32, self.dim);
+        }
         if row == ABSENT {
-            return Record::default();
+            return Record::EMPTY;
         }
-        let width = 1 + self.sizes.n_planes;
-        let block = &self.index[row as usize / BLOCK * width..][..width];
-        let (at, planes) = (row % BLOCK as u32, &block[1..]);
-        let mut kept = 0;
-        for (p, &plane) in planes.iter().enumerate() {
-            kept |= (plane >> at & 1) << p;
-        }
-        let kept = kept.min(self.dim);
+        let (block, at) = self.place(row);
+        let (planes, weights) = (block[1..].as_ptr(), self.sizes.weights.as_ptr());
+        // SAFETY: a block has as many planes; there are weights for 16.
+        let (bytes, bits) = unsafe { L::weigh(planes, weights, self.sizes.n_planes, at) };
+        let start = block[0] as usize * ALIGN + bytes as usize;
+        let at = self.payload.as_ptr().wrapping_add(start);
+        // The number less one in the upper bits, and 0 if none is kept.
+        let kept = (bits >> 1) + (bits & 1);
         Record {
-            start: block[0] as usize * ALIGN + self.bytes_below(planes, (1 << at) - 1),
-            kept,
-            // Nearly: an int4 record may end half a byte earlier.
-            bytes: self.sizes.fixed as u32 + kept * self.sizes.weights[1] / 2 + 1,
+            at,
+            bytes: self.sizes.weights[0] + kept * self.sizes.weights[2] / 2,
+            kept: kept.min(self.dim),
+            mask: if bits & 1 == 0 {
+                Record::EMPTY.mask
+            } else {
+                at
+            },
+            values: at.wrapping_add(self.sizes.mask),
+        }
+    }
+
+    fn row(&self, row: u32) -> StoredRow<'_> {
+        if row < self.n_head {
+            return StoredRow {
+                mask: None,
+                kept: self.dim as usize,
+                values: &self.head[row as usize * self.sizes.full..][..self.sizes.full],
+            };
+        }
+        let (block, at) = self.place(row);
+        let bit = |plane: u32| (plane >> at & 1) as usize;
+        if bit(block[1]) == 0 {
+            return StoredRow::EMPTY;
+        }
+        let bits = block[2..].iter().enumerate();
+        let kept = 1 + bits.map(|(p, &plane)| bit(plane) << p).sum::<usize>();
+        let start = block[0] as usize * ALIGN + self.bytes_below(block, (1 << at) - 1);
+        let (mask, values) = self.payload[start..].split_at(self.sizes.mask);
+        StoredRow {
+            mask: K::MASKED.then_some(mask),
+            kept: kept.min(self.dim as usize),
+            values,
         }
     }
 }

@@ -56,13 +56,16 @@ impl Sample {
         for values in Values::ALL {
             for structure in Structure::ALL {
                 for rows in [RowsStored::All, RowsStored::Present] {
-                    let encoding = Encoding {
-                        rows,
-                        structure,
-                        values,
-                    };
-                    if self.suits(encoding) {
-                        all.push(encoding);
+                    for n_head in [0, self.n_rows as u32 / 3] {
+                        let encoding = Encoding {
+                            rows,
+                            structure,
+                            values,
+                            n_head,
+                        };
+                        if self.suits(encoding) && !all.contains(&encoding) {
+                            all.push(encoding);
+                        }
                     }
                 }
             }
@@ -81,5 +84,6 @@ impl Sample {
         let some = self.values.iter().any(|&x| x != 0.0);
         (encoding.structure != Structure::DenseLines || lines)
             && (encoding.rows == RowsStored::All || some)
+            && (encoding.n_head == 0 || encoding.structure.has_head())
     }
 }

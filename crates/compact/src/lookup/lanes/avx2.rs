@@ -114,7 +114,7 @@ unsafe impl Lanes for Avx2 {
         let odd = first % 2;
         // SAFETY: the copy has 32 bytes; there are bytes for the caller's `n` values.
         unsafe {
-            let copy = partial(at.add(first / 2), (odd + n).div_ceil(2));
+            let copy = partial(at.wrapping_add(first / 2), (odd + n).div_ceil(2));
             let word = u128::from_le_bytes(*copy.first_chunk().unwrap_unchecked());
             let keep = if n == LANES {
                 u64::MAX
@@ -126,6 +126,16 @@ unsafe impl Lanes for Avx2 {
             let even = _mm_and_si128(halves, low_half);
             let odd = _mm_and_si128(_mm_srli_epi16::<4>(halves), low_half);
             bytes_to_floats(_mm_unpacklo_epi8(even, odd))
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn splat_f16(at: *const u8) -> Self {
+        // SAFETY: the caller has one value.
+        unsafe {
+            let half = _mm_set1_epi16(at.cast::<i16>().read_unaligned());
+            let all = _mm256_cvtph_ps(half);
+            Self(all, all)
         }
     }
 
@@ -172,5 +182,20 @@ unsafe impl Lanes for Avx2 {
             _mm256_maskstore_ps(at, mask(n), self.0);
             _mm256_maskstore_ps(at.wrapping_add(8), mask(n.saturating_sub(8)), self.1);
         }
+    }
+
+    #[inline(always)]
+    unsafe fn weigh(planes: *const u32, weights: *const u32, n: usize, at: u32) -> (u32, u32) {
+        // SAFETY: the caller has `n` of each.
+        unsafe { super::portable::weigh(planes, weights, n, at) }
+    }
+
+    #[inline(always)]
+    unsafe fn select(word: u64, n: usize) -> usize {
+        if n >= 64 {
+            return 64;
+        }
+        // SAFETY: the caller's processor has BMI2.
+        unsafe { _pdep_u64(1 << n, word) }.trailing_zeros() as usize
     }
 }

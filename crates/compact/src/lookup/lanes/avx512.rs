@@ -1,4 +1,4 @@
-//! AVX-512 with its byte and half-word instructions: masked loads read no byte too many.
+//! AVX-512 with byte and half-word instructions and counts of ones: masked loads read no byte too many.
 
 use std::arch::x86_64::*;
 
@@ -49,7 +49,7 @@ unsafe impl Lanes for Avx512 {
         // SAFETY: masked to the bytes that hold the caller's `n` values.
         unsafe {
             let n_bytes = (odd + n).div_ceil(2);
-            let at = at.add(first / 2);
+            let at = at.wrapping_add(first / 2);
             let both = _mm_maskz_loadu_epi8(low(n_bytes) as u16, at.cast());
             // Drops the half byte in front; shifts by 64 give 0, so an even start needs no branch.
             let right = _mm_srl_epi64(both, _mm_cvtsi64_si128(4 * odd as i64));
@@ -61,6 +61,15 @@ unsafe impl Lanes for Avx512 {
             let odd = _mm_and_si128(_mm_srli_epi16::<4>(halves), low_half);
             let bytes = _mm_maskz_mov_epi8(low(n) as u16, _mm_unpacklo_epi8(even, odd));
             Self(_mm512_cvtepi32_ps(_mm512_cvtepu8_epi32(bytes)))
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn splat_f16(at: *const u8) -> Self {
+        // SAFETY: the caller has one value.
+        unsafe {
+            let half = _mm256_set1_epi16(at.cast::<i16>().read_unaligned());
+            Self(_mm512_cvtph_ps(half))
         }
     }
 
@@ -92,5 +101,29 @@ unsafe impl Lanes for Avx512 {
     unsafe fn store(self, at: *mut f32, n: usize) {
         // SAFETY: masked to the caller's `n` values.
         unsafe { _mm512_mask_storeu_ps(at, low(n) as u16, self.0) };
+    }
+
+    #[inline(always)]
+    unsafe fn weigh(planes: *const u32, weights: *const u32, n: usize, at: u32) -> (u32, u32) {
+        // SAFETY: masked to the caller's `n` words.
+        unsafe {
+            let words = low(n) as u16;
+            let planes = _mm512_maskz_loadu_epi32(words, planes.cast());
+            let weights = _mm512_maskz_loadu_epi32(words, weights.cast());
+            let bit = _mm512_set1_epi32((1_u32 << at) as i32);
+            let below = _mm512_set1_epi32(((1_u32 << at) - 1) as i32);
+            let ones = _mm512_popcnt_epi32(_mm512_and_si512(planes, below));
+            let sum = _mm512_reduce_add_epi32(_mm512_mullo_epi32(ones, weights));
+            (sum as u32, _mm512_test_epi32_mask(planes, bit).into())
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn select(word: u64, n: usize) -> usize {
+        if n >= 64 {
+            return 64;
+        }
+        // SAFETY: the caller's processor has BMI2.
+        unsafe { _pdep_u64(1 << n, word) }.trailing_zeros() as usize
     }
 }

@@ -36,6 +36,9 @@ pub unsafe trait Lanes: Copy {
     /// `n` half bytes as floats 0 to 15, from half byte `first` on, low half first.
     unsafe fn load_u4(at: *const u8, first: usize, n: usize) -> Self;
 
+    /// All lanes the 16-bit float at `at`.
+    unsafe fn splat_f16(at: *const u8) -> Self;
+
     /// `self · b + c`, rounded once.
     unsafe fn mul_add(self, b: Self, c: Self) -> Self;
 
@@ -50,6 +53,13 @@ pub unsafe trait Lanes: Copy {
 
     /// Writes the first `n` lanes.
     unsafe fn store(self, at: *mut f32, n: usize);
+
+    /// Of `n` bit planes, at most 16: the sum of the ones below bit `at`, each times the plane's weight,
+    /// and the number whose bit `p` is bit `at` of plane `p`. Both point to `n` words.
+    unsafe fn weigh(planes: *const u32, weights: *const u32, n: usize, at: u32) -> (u32, u32);
+
+    /// The place of one number `n` (from 0) of `word`; 64 if it has fewer.
+    unsafe fn select(word: u64, n: usize) -> usize;
 }
 
 #[cfg(test)]
@@ -84,6 +94,7 @@ mod tests {
                 lanes(L::load_u4(at, odd, n)),
                 lanes(x.mul_add(L::splat(1.7), L::load_u8(at, n))),
                 lanes(x.mul(L::splat(1.7))),
+                lanes(L::splat_f16(at)),
                 lanes(L::load_u8(at, 16).first(n)),
                 lanes(L::load_u8(at, 16).expand(mask)),
                 short,
@@ -95,7 +106,59 @@ mod tests {
         all.iter().flatten().map(|x| x.to_bits()).collect()
     }
 
+    /// The operations of `L` on integers.
+    unsafe fn integers<L: Lanes>(words: &[u32], at: u32, word: u64) -> Vec<u64> {
+        let (planes, weights) = words.split_at(words.len() / 2);
+        // SAFETY: the caller has chosen an implementation this processor has.
+        unsafe {
+            let (sum, number) = L::weigh(
+                planes.as_ptr(),
+                weights.as_ptr(),
+                weights.len().min(planes.len()),
+                at,
+            );
+            let places = (0..66).map(|n| L::select(word, n) as u64);
+            places.chain([sum.into(), number.into()]).collect()
+        }
+    }
+
+    #[test]
+    fn planes_are_weighed_as_by_hand() {
+        let words = [0b0110_u32, 0b1011, 0b0101, 3, 10, 100];
+        // SAFETY: any processor has the portable one.
+        let found = unsafe { integers::<Portable>(&words, 2, 0b1_0010) };
+        // Ones below bit 2: 1, 2 and 1; bits 2: 1, 0 and 1.
+        assert_eq!(found[66..], [3 + 20 + 100, 0b101]);
+        assert_eq!(found[..4], [1, 4, 64, 64]);
+    }
+
     proptest! {
+        #[test]
+        fn all_kinds_weigh_and_select_alike(
+            words in prop::collection::vec(any::<u32>(), 0..=16),
+            weights in prop::collection::vec(0..100_u32, 16),
+            at in 0..32_u32,
+            word: u64,
+            thin: u64,
+        ) {
+            let n = words.len();
+            let words = [words, weights[..n].to_vec()].concat();
+            let word = if thin % 2 == 0 { word & thin } else { word };
+            // SAFETY: any processor has the portable one.
+            let expected = unsafe { integers::<Portable>(&words, at, word) };
+            #[cfg(target_arch = "x86_64")]
+            for isa in crate::Isa::available() {
+                let found = match isa {
+                    crate::Isa::Portable => continue,
+                    // SAFETY: the processor has it.
+                    crate::Isa::Avx2 => unsafe { integers::<Avx2>(&words, at, word) },
+                    // SAFETY: likewise.
+                    crate::Isa::Avx512 => unsafe { integers::<Avx512>(&words, at, word) },
+                };
+                prop_assert_eq!(&expected, &found, "{:?}", isa);
+            }
+        }
+
         #[test]
         fn all_kinds_agree(
             floats in prop::collection::vec(-8.0..8.0_f32, 16),
@@ -127,7 +190,7 @@ mod tests {
         let all = unsafe { everything::<Portable>(&bytes, 16, 0b1000_0000_0000_1010, 1) };
         let mut expected = [0.0; 16];
         (expected[1], expected[3], expected[15]) = (1.0, 2.0, 3.0);
-        assert_eq!(all[7], expected);
+        assert_eq!(all[8], expected);
         // Half bytes 1, 2, …: the high half of byte 1, the low half of byte 2, …
         assert_eq!(all[3][..4], [0.0, 2.0, 0.0, 3.0]);
     }

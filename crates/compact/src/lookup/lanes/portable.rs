@@ -66,6 +66,12 @@ unsafe impl Lanes for Portable {
     }
 
     #[inline(always)]
+    unsafe fn splat_f16(at: *const u8) -> Self {
+        // SAFETY: the caller has one value.
+        Self([read_f16(unsafe { bytes(at, 2) }); LANES])
+    }
+
+    #[inline(always)]
     unsafe fn mul_add(self, b: Self, c: Self) -> Self {
         Self::from_fn(LANES, |i| self.0[i].mul_add(b.0[i], c.0[i]))
     }
@@ -97,4 +103,35 @@ unsafe impl Lanes for Portable {
         // SAFETY: the caller has room for `n` values.
         unsafe { std::ptr::copy_nonoverlapping(self.0.as_ptr(), at, n) };
     }
+
+    #[inline(always)]
+    unsafe fn weigh(planes: *const u32, weights: *const u32, n: usize, at: u32) -> (u32, u32) {
+        // SAFETY: the caller has `n` of each.
+        unsafe { weigh(planes, weights, n, at) }
+    }
+
+    #[inline(always)]
+    unsafe fn select(mut word: u64, n: usize) -> usize {
+        for _ in 0..n.min(64) {
+            word &= word.wrapping_sub(1);
+        }
+        word.trailing_zeros() as usize
+    }
+}
+
+/// Plane after plane; see [`Lanes::weigh`].
+///
+/// # Safety
+/// There are `n` planes and weights.
+#[inline(always)]
+pub unsafe fn weigh(planes: *const u32, weights: *const u32, n: usize, at: u32) -> (u32, u32) {
+    let below = (1 << at) - 1;
+    let (mut sum, mut number) = (0_u32, 0);
+    for p in 0..n {
+        // SAFETY: said above.
+        let (plane, weight) = unsafe { (*planes.add(p), *weights.add(p)) };
+        sum = sum.wrapping_add((plane & below).count_ones().wrapping_mul(weight));
+        number |= (plane >> at & 1) << p;
+    }
+    (sum, number)
 }

@@ -1,1 +1,5 @@
-//! Shared shapes for the benchmarks.
+//! What several benchmarks share.
+
+mod floor;
+
+pub use floor::{KAGGLE_LAYERS, MatrixVectorFloor};

@@ -33,7 +33,8 @@ Examples:
   cargo xtask bench train --against torch
   cargo xtask bench train --against torch --batch 2048,128 --rows 2M
   cargo xtask bench lookup --against torch --rows 10M --dim 16
-  cargo xtask bench lookup --pruned";
+  cargo xtask bench lookup --pruned
+  cargo xtask bench score --against torch";
 
 /// Train click-through models with small embedding tables, and ship the small tables.
 #[derive(Debug, Parser)]

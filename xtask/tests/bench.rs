@@ -165,6 +165,60 @@ fn people_get_a_table_even_when_the_losses_differ() {
     }
 }
 
+/// The comparison of scoring with tiny measurements.
+fn bench_score(python: &Path, more: &[&str]) -> Output {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_xtask"));
+    command.args(["bench", "score", "--against", "torch", "--rows", "1k"]);
+    command.args(["--rounds", "2", "--seconds", "0.05", "--python"]);
+    command.arg(python).args(more).output().unwrap()
+}
+
+#[test]
+fn scoring_is_told_beside_its_floor() {
+    let folder = tempfile::tempdir().unwrap();
+    let answer = "echo '{\"batch_us\": 50, \"logits\": [0.5], \"threads\": 1}'";
+    let python = stand_in(folder.path(), answer);
+    let output = bench_score(&python, &["--batch", "1,16", "--json"]);
+    let objects = objects(&output);
+    let names: Vec<_> = objects.iter().filter_map(|o| o["case"].as_str()).collect();
+    let expected = [
+        "batch=1 rows=1.0k modules",
+        "batch=1 rows=1.0k functions",
+        "batch=1 rows=1.0k vectors",
+        "batch=16 rows=1.0k modules",
+        "batch=16 rows=1.0k functions",
+    ];
+    assert_eq!(names, expected);
+    for (case, batch) in objects.iter().zip([1.0, 1.0, 1.0, 16.0, 16.0]) {
+        let number = |key: &str| case[key].as_f64().unwrap();
+        assert_eq!(number("theirs"), batch * 20_000.0);
+        assert!((number("ratio") * number("theirs") / number("ours") - 1.0).abs() < 0.5);
+        assert_eq!(case["rounds"].as_array().unwrap().len(), 2);
+        let floor = |key: &str| case["floor"][key].as_f64();
+        assert_eq!(floor("times_floor").is_some_and(|t| t > 0.0), batch == 1.0);
+        // The stand-in's logits are not ours.
+        assert_eq!(case["agrees"], false);
+    }
+    assert_eq!(
+        (output.status.code(), &objects[5]["exit_code"]),
+        (Some(1), &1.into())
+    );
+}
+
+/// PyTorch itself, where `python3` has it.
+#[test]
+fn pytorch_and_ours_agree_in_logits() {
+    let mut command = Command::new("python3");
+    let found = command.args(["-c", "import torch"]).output();
+    if !found.is_ok_and(|output| output.status.success()) {
+        println!("skipped: `python3` has no PyTorch");
+        return;
+    }
+    let output = bench_score(Path::new("python3"), &["--batch", "1,16", "--json"]);
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    assert!(objects(&output).iter().all(|case| case["agrees"] == true));
+}
+
 #[test]
 fn wrong_choices_are_refused() {
     let cases: [(&[&str], &str); 5] = [

@@ -6,7 +6,7 @@ use slimbed_rng::Seed;
 use super::cases::{Case, Rows};
 use super::data;
 use super::sides::{Side, Sides};
-use super::workload::{Precision, TableOptimizer, Task};
+use super::workload::{Answer, Precision, TableOptimizer, Task, TheirTables};
 
 /// How far apart the losses may be; a wrong gradient is off by far more.
 const TOLERANCE: f64 = 1e-4;
@@ -39,6 +39,7 @@ impl LossCheck {
     /// When a side fails.
     pub fn run(
         sides: &Sides,
+        their_tables: TheirTables,
         optimizer: TableOptimizer,
         seed: Seed,
         mut before: impl FnMut(Side),
@@ -54,12 +55,13 @@ impl LossCheck {
             n_steps: n_steps(optimizer) + 1,
             params: sides.path("params.bin"),
         };
-        let mut workload = case.workload(sides, seed, task);
+        let mut workload = case.workload(sides, their_tables, seed, task);
         workload.n_batches = n_steps(optimizer) as usize + 1;
-        data::write(&workload, seed)?;
+        data::write(workload.samples(), seed)?;
         let mut losses = |side| {
             before(side);
-            anyhow::Ok(sides.run(side, &workload)?.losses)
+            let answer: Answer = sides.run(side, &workload, workload.threads)?;
+            anyhow::Ok(answer.losses)
         };
         // We come first: the parameters are ours.
         let (ours, theirs) = (losses(Side::Ours)?, losses(Side::Theirs)?);

@@ -13,14 +13,14 @@ use slimbed_rng::Seed;
 use slimbed_train::{Engine, Learner, Rates, TrainError, peak_rss_bytes};
 
 use super::data;
-use super::workload::{Answer, Precision, TableOptimizer, Task, Workload};
+use super::workload::{self, Answer, Precision, TableOptimizer, Task, Workload};
 
 /// Does what the workload says and prints the answer.
 ///
 /// # Errors
 /// When a file cannot be read or written, or training fails.
 pub fn run(path: &Path) -> anyhow::Result<()> {
-    let workload = Workload::read(path)?;
+    let workload: Workload = workload::read(path)?;
     // Steps start on a thread of the pool: one outside would wait for the pool at every fork.
     let answer = rayon::scope(|_| measure(&workload))?;
     println!("{}", serde_json::to_string(&answer)?);
@@ -61,7 +61,7 @@ struct Trainer {
 
 impl Trainer {
     fn new(workload: &Workload) -> anyhow::Result<Self> {
-        let batches = data::read(workload)?;
+        let batches = data::read(workload.samples())?;
         let seed = Seed::new(workload.seed);
         let dense = Engine {
             precision: workload.precision.operands(),

@@ -12,7 +12,6 @@ use slimbed_data::{Batch, FieldIds};
 use slimbed_files::{FileError, IoContext, write_atomically};
 use slimbed_rng::{Permutation, Seed, Stream};
 
-use super::workload::Workload;
 use super::zipf::Zipf;
 
 /// Exponent of the ids' frequencies.
@@ -25,10 +24,25 @@ const EFFECT: f64 = 0.5;
 /// Batches that are drawn at a time.
 const BLOCK: usize = 64;
 
+/// The samples of a data file.
+#[derive(Clone, Copy, Debug)]
+pub struct Samples<'a> {
+    /// The file.
+    pub path: &'a Path,
+    /// Number of dense features.
+    pub n_dense: usize,
+    /// Rows of each field's table.
+    pub n_rows: &'a [usize],
+    /// Samples of a batch.
+    pub batch: usize,
+    /// Batches in the file.
+    pub n_batches: usize,
+}
+
 /// Draws samples: Zipf ids whose places in the table are shuffled, normal dense features, and labels
 /// from a planted logistic model, so that there is something to learn.
 struct Sampler<'a> {
-    workload: &'a Workload,
+    samples: Samples<'a>,
     seed: Seed,
     fields: Vec<FieldSampler>,
     /// Weights of the dense features in the planted model.
@@ -45,16 +59,16 @@ struct FieldSampler {
     effects: Permutation,
 }
 
-/// Writes the data file of `workload`, drawn from `seed`.
+/// Writes a data file, drawn from `seed`.
 ///
 /// # Errors
 /// When the file cannot be written.
-pub fn write(workload: &Workload, seed: Seed) -> Result<(), FileError> {
-    let sampler = Sampler::new(workload, seed);
-    write_atomically(&workload.data, |file, path| {
+pub fn write(samples: Samples<'_>, seed: Seed) -> Result<(), FileError> {
+    let sampler = Sampler::new(samples, seed);
+    write_atomically(samples.path, |file, path| {
         let mut file = BufWriter::new(file);
-        for first in (0..workload.n_batches).step_by(BLOCK) {
-            let batches = first..(first + BLOCK).min(workload.n_batches);
+        for first in (0..samples.n_batches).step_by(BLOCK) {
+            let batches = first..(first + BLOCK).min(samples.n_batches);
             let drawn: Vec<Batch> = batches.into_par_iter().map(|i| sampler.batch(i)).collect();
             for batch in &drawn {
                 write_batch(&mut file, batch).at("write", path)?;
@@ -64,27 +78,27 @@ pub fn write(workload: &Workload, seed: Seed) -> Result<(), FileError> {
     })
 }
 
-/// Reads the data file of `workload`.
+/// Reads a data file.
 ///
 /// # Errors
 /// When the file cannot be read or is too short.
-pub fn read(workload: &Workload) -> Result<Vec<Batch>, FileError> {
-    let path: &Path = &workload.data;
+pub fn read(samples: Samples<'_>) -> Result<Vec<Batch>, FileError> {
+    let path = samples.path;
     let mut file = BufReader::new(File::open(path).at("open", path)?);
-    (0..workload.n_batches)
-        .map(|_| read_batch(&mut file, workload).at("read", path))
+    (0..samples.n_batches)
+        .map(|_| read_batch(&mut file, samples).at("read", path))
         .collect()
 }
 
 impl<'a> Sampler<'a> {
-    fn new(workload: &'a Workload, seed: Seed) -> Self {
-        let fields = workload.n_rows.iter().enumerate();
+    fn new(samples: Samples<'a>, seed: Seed) -> Self {
+        let fields = samples.n_rows.iter().enumerate();
         let fields = fields.map(|(i, &n)| FieldSampler::new(n as u64, seed, i as u64));
-        let mut weights = vec![0.0; workload.model.n_dense];
+        let mut weights = vec![0.0; samples.n_dense];
         seed.stream("bench/weights", 0)
             .fill_uniform(&mut weights, EFFECT as f32);
         Self {
-            workload,
+            samples,
             seed,
             fields: fields.collect(),
             weights,
@@ -93,7 +107,7 @@ impl<'a> Sampler<'a> {
 
     /// Batch number `i`, whatever was drawn before.
     fn batch(&self, i: usize) -> Batch {
-        let n = self.workload.batch;
+        let n = self.samples.batch;
         let mut stream = self.seed.stream("bench/batch", i as u64);
         let mut dense = vec![0.0; n * self.weights.len()];
         stream.fill_normal(&mut dense, 1.0);
@@ -152,10 +166,10 @@ fn write_batch(file: &mut impl Write, batch: &Batch) -> std::io::Result<()> {
     Ok(())
 }
 
-fn read_batch(file: &mut impl Read, workload: &Workload) -> std::io::Result<Batch> {
-    let n = workload.batch;
+fn read_batch(file: &mut impl Read, samples: Samples<'_>) -> std::io::Result<Batch> {
+    let n = samples.batch;
     let labels = read_words(file, n, f32::from_le_bytes)?;
-    let dense = read_words(file, n * workload.model.n_dense, f32::from_le_bytes)?;
+    let dense = read_words(file, n * samples.n_dense, f32::from_le_bytes)?;
     let field = |_| {
         let ids = read_words(file, n, u32::from_le_bytes)?;
         Ok(FieldIds { ids, offsets: None })
@@ -164,7 +178,7 @@ fn read_batch(file: &mut impl Read, workload: &Workload) -> std::io::Result<Batc
         n,
         labels,
         dense,
-        fields: (0..workload.n_rows.len())
+        fields: (0..samples.n_rows.len())
             .map(field)
             .collect::<Result<_, std::io::Error>>()?,
     })
@@ -184,41 +198,29 @@ fn read_words<T>(
 #[cfg(test)]
 mod tests {
     use super::super::cases::{Rows, model};
-    use super::super::workload::{Precision, TableOptimizer, Task, TheirTables};
     use super::*;
 
-    fn workload(folder: &Path) -> Workload {
-        Workload {
-            model: model(),
-            n_rows: Rows(5_000).per_field(),
+    fn samples<'a>(path: &'a Path, n_rows: &'a [usize]) -> Samples<'a> {
+        Samples {
+            path,
+            n_dense: model().n_dense,
+            n_rows,
             batch: 50,
             n_batches: 70,
-            data: folder.join("data.bin"),
-            optimizer: TableOptimizer::Sgd,
-            precision: Precision::F32,
-            their_tables: TheirTables::One,
-            lr: 0.1,
-            embedding_lr: 0.1,
-            seed: 1,
-            threads: 1,
-            task: Task::Time {
-                warm_up_steps: 1,
-                warm_up_seconds: 0.0,
-                seconds: 0.1,
-            },
         }
     }
 
     #[test]
     fn what_is_written_is_read_and_has_the_stated_layout() {
         let folder = tempfile::tempdir().unwrap();
-        let workload = workload(folder.path());
-        write(&workload, Seed::new(1)).unwrap();
-        let batches = read(&workload).unwrap();
-        let sampler = Sampler::new(&workload, Seed::new(1));
+        let (path, n_rows) = (folder.path().join("data.bin"), Rows(5_000).per_field());
+        let samples = samples(&path, &n_rows);
+        write(samples, Seed::new(1)).unwrap();
+        let batches = read(samples).unwrap();
+        let sampler = Sampler::new(samples, Seed::new(1));
         assert_eq!(batches.len(), 70);
         assert_eq!(batches[69], sampler.batch(69));
-        let bytes = std::fs::read(&workload.data).unwrap();
+        let bytes = std::fs::read(&path).unwrap();
         assert_eq!(bytes.len(), 70 * 50 * (1 + 13 + 26) * 4);
         let second_field = &bytes[(50 + 50 * 13 + 50) * 4..][..4];
         assert_eq!(second_field, batches[0].fields[1].ids[0].to_le_bytes());
@@ -226,14 +228,13 @@ mod tests {
 
     #[test]
     fn samples_are_shaped_like_clicks() {
-        let folder = tempfile::tempdir().unwrap();
-        let workload = workload(folder.path());
-        let sampler = Sampler::new(&workload, Seed::new(1));
+        let n_rows = Rows(5_000).per_field();
+        let sampler = Sampler::new(samples(Path::new("data.bin"), &n_rows), Seed::new(1));
         let batches: Vec<Batch> = (0..70).map(|i| sampler.batch(i)).collect();
         let labels: Vec<f32> = batches.iter().flat_map(|b| b.labels.clone()).collect();
         let clicks = labels.iter().sum::<f32>() / labels.len() as f32;
         assert!((0.1..0.5).contains(&clicks), "{clicks}");
-        for (field, &n_rows) in workload.n_rows.iter().enumerate() {
+        for (field, &n_rows) in n_rows.iter().enumerate() {
             let ids = batches.iter().flat_map(|b| &b.fields[field].ids);
             assert!(ids.clone().all(|&id| (id as usize) < n_rows));
             let mut distinct: Vec<_> = ids.collect();

@@ -6,6 +6,7 @@ mod child;
 mod data;
 mod lookup;
 mod report;
+mod score;
 mod sides;
 mod train;
 mod workload;
@@ -20,7 +21,8 @@ use crate::output::Output;
 
 const CHILD_EXAMPLES: &str = "\
 Examples:
-  cargo xtask bench train-child workload.json";
+  cargo xtask bench train-child workload.json
+  cargo xtask bench score-child workload.json";
 
 /// What to measure.
 #[derive(Debug, Subcommand)]
@@ -32,6 +34,11 @@ pub enum BenchCommand {
     /// Our side of one measurement, in a process of its own.
     #[command(hide = true, after_help = CHILD_EXAMPLES)]
     TrainChild(ChildArgs),
+    /// Scoring speed beside PyTorch's eager forward, on the same samples with the same weights.
+    Score(score::ScoreBenchArgs),
+    /// Our side of one measurement of scoring, in a process of its own.
+    #[command(hide = true, after_help = CHILD_EXAMPLES)]
+    ScoreChild(ChildArgs),
 }
 
 /// The argument of a measuring process.
@@ -50,5 +57,7 @@ pub fn run(command: &BenchCommand, common: &Common, output: Output) -> anyhow::R
         BenchCommand::Train(args) => train::run(args, common, output),
         BenchCommand::Lookup(args) => lookup::run(args, common, output),
         BenchCommand::TrainChild(args) => child::run(&args.workload),
+        BenchCommand::Score(args) => score::run(args, common, output),
+        BenchCommand::ScoreChild(args) => score::child::run(&args.workload),
     }
 }

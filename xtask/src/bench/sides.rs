@@ -5,19 +5,17 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
 use anyhow::{Context, bail};
-use serde::Deserialize;
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
 use slimbed_files::{FileError, IoContext, write_atomically};
 
-use super::workload::{Answer, TheirTables, Workload};
+use super::workload;
 use crate::failure::BadInput;
-
-/// The other side, in the binary so that the command works from any folder.
-const SCRIPT: &str = include_str!("../../../benches/compare/train.py");
 
 /// Lines of a dead process's stderr that are shown.
 const TAIL_LINES: usize = 15;
 
-/// Who trains.
+/// Who is measured.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Side {
     /// This program.
@@ -26,13 +24,23 @@ pub enum Side {
     Theirs,
 }
 
+/// The program of the other side.
+#[derive(Clone, Copy, Debug)]
+pub struct Script {
+    /// Its file.
+    pub name: &'static str,
+    /// What it says.
+    pub text: &'static str,
+    /// The command of `bench`; ours is a child of the same name.
+    pub command: &'static str,
+}
+
 /// Starts the processes, and keeps their files in a folder that goes with it.
 #[derive(Debug)]
 pub struct Sides {
     folder: tempfile::TempDir,
     python: PathBuf,
-    /// How the other side holds the tables.
-    pub their_tables: TheirTables,
+    script: Script,
     /// The other side.
     pub other: Program,
 }
@@ -51,19 +59,19 @@ impl Sides {
     ///
     /// # Errors
     /// When there is no such program or it has no PyTorch: the message says how to get it.
-    pub fn find(python: &Path, their_tables: TheirTables) -> anyhow::Result<Self> {
+    pub fn find(python: &Path, script: Script) -> anyhow::Result<Self> {
         let folder = tempfile::tempdir().at("create a folder in", &env::temp_dir())?;
-        let script = folder.path().join("train.py");
-        write_atomically(&script, |file, path| {
-            std::io::Write::write_all(file, SCRIPT.as_bytes()).at("write", path)
+        let path = folder.path().join(script.name);
+        write_atomically(&path, |file, path| {
+            std::io::Write::write_all(file, script.text.as_bytes()).at("write", path)
         })
         .map_err(|e: FileError| e)?;
-        let output = Command::new(python).arg(&script).arg("--version").output();
-        let other = program(output).map_err(|reason| absent(python, &reason))?;
+        let output = Command::new(python).arg(&path).arg("--version").output();
+        let other = program(output).map_err(|reason| absent(python, script, &reason))?;
         Ok(Self {
             folder,
             python: python.to_owned(),
-            their_tables,
+            script,
             other,
         })
     }
@@ -73,29 +81,43 @@ impl Sides {
         self.folder.path().join(name)
     }
 
-    /// Lets one side do the workload.
+    /// Lets one side do the workload with so many threads.
     ///
     /// # Errors
     /// When the process cannot be started, fails, or answers something else than expected.
-    pub fn run(&self, side: Side, workload: &Workload) -> anyhow::Result<Answer> {
+    pub fn run<A: DeserializeOwned>(
+        &self,
+        side: Side,
+        workload: &impl Serialize,
+        threads: usize,
+    ) -> anyhow::Result<A> {
         let path = self.path("workload.json");
-        workload.write(&path)?;
+        workload::write(workload, &path)?;
         let mut command = match side {
-            Side::Ours => ours(workload)?,
-            Side::Theirs => self.theirs(workload),
+            Side::Ours => self.ours(threads)?,
+            Side::Theirs => self.theirs(threads),
         };
         let output = command.arg(&path).output();
         let output = output.with_context(|| format!("cannot start {}", side.name()))?;
-        answer(&output).with_context(|| format!("{} failed to train", side.name()))
+        answer(&output)
+            .with_context(|| format!("{} failed to {}", side.name(), self.script.command))
     }
 
-    fn theirs(&self, workload: &Workload) -> Command {
+    fn theirs(&self, threads: usize) -> Command {
         let mut command = Command::new(&self.python);
-        command.arg(self.path("train.py"));
+        command.arg(self.path(self.script.name));
         for variable in ["OMP_NUM_THREADS", "MKL_NUM_THREADS"] {
-            command.env(variable, workload.threads.to_string());
+            command.env(variable, threads.to_string());
         }
         command
+    }
+
+    fn ours(&self, threads: usize) -> anyhow::Result<Command> {
+        let program = env::current_exe().context("cannot find this program")?;
+        let mut command = Command::new(program);
+        let child = format!("{}-child", self.script.command);
+        command.args(["bench", &child, "--threads", &threads.to_string()]);
+        Ok(command)
     }
 }
 
@@ -117,14 +139,6 @@ impl Side {
     }
 }
 
-fn ours(workload: &Workload) -> anyhow::Result<Command> {
-    let program = env::current_exe().context("cannot find this program")?;
-    let mut command = Command::new(program);
-    let threads = workload.threads.to_string();
-    command.args(["bench", "train-child", "--threads", &threads]);
-    Ok(command)
-}
-
 fn program(output: std::io::Result<Output>) -> Result<Program, String> {
     let output = output.map_err(|e| e.to_string())?;
     if !output.status.success() {
@@ -137,16 +151,17 @@ fn program(output: std::io::Result<Output>) -> Result<Program, String> {
     serde_json::from_str(stdout.trim()).map_err(|_| found())
 }
 
-fn absent(python: &Path, reason: &str) -> BadInput {
+fn absent(python: &Path, script: Script, reason: &str) -> BadInput {
     BadInput(format!(
         "cannot run PyTorch with `{}`: {reason}\nTo get it:\n  \
          python3 -m venv .venv && .venv/bin/pip install torch --index-url https://download.pytorch.org/whl/cpu\n  \
-         cargo xtask bench train --against torch --python .venv/bin/python",
-        python.display()
+         cargo xtask bench {} --against torch --python .venv/bin/python",
+        python.display(),
+        script.command
     ))
 }
 
-fn answer(output: &Output) -> anyhow::Result<Answer> {
+fn answer<A: DeserializeOwned>(output: &Output) -> anyhow::Result<A> {
     let stderr = String::from_utf8_lossy(&output.stderr);
     let lines: Vec<&str> = stderr.trim_end().lines().collect();
     let tail = lines[lines.len().saturating_sub(TAIL_LINES)..].join("\n");
@@ -164,7 +179,12 @@ mod tests {
     use std::os::unix::process::ExitStatusExt;
     use std::process::ExitStatus;
 
+    use super::super::workload::Answer;
     use super::*;
+
+    fn answer(output: &Output) -> anyhow::Result<Answer> {
+        super::answer(output)
+    }
 
     fn output(stdout: &str, stderr: &str) -> Output {
         ended(0, stdout, stderr)

@@ -13,7 +13,7 @@ use super::cases::{BASE, Case, DEFAULTS, Rows, model};
 use super::check::LossCheck;
 use super::data;
 use super::report::{CaseReport, Round};
-use super::sides::{Program, Side, Sides};
+use super::sides::{Program, Script, Side, Sides};
 use super::workload::{Precision, TableOptimizer, Task, TheirTables, Workload};
 use crate::cli::Common;
 use crate::failure::BadInput;
@@ -25,6 +25,13 @@ const MIN_BATCHES: usize = 8;
 const WARM_UP_STEPS: u64 = 10;
 const WARM_UP_SECONDS: f64 = 1.0;
 const LEARNING_RATE: f64 = 0.1;
+
+/// The other side, in the binary so that the command works from any folder.
+const SCRIPT: Script = Script {
+    name: "train.py",
+    text: include_str!("../../../benches/compare/train.py"),
+    command: "train",
+};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -115,7 +122,8 @@ pub fn run(args: &TrainBenchArgs, common: &Common, output: Output) -> anyhow::Re
     let Against::Torch = args.against;
     let cases = args.choice.cases()?;
     let bench = Bench {
-        sides: Sides::find(&args.python, args.their_tables)?,
+        sides: Sides::find(&args.python, SCRIPT)?,
+        their_tables: args.their_tables,
         seed: Seed::new(common.seed),
         n_rounds: args.rounds.get(),
         seconds: args.seconds,
@@ -126,9 +134,15 @@ pub fn run(args: &TrainBenchArgs, common: &Common, output: Output) -> anyhow::Re
     bar.suspend(|| output.line(bench.conditions()))?;
     let mut disagreements = Vec::new();
     for optimizer in optimizers {
-        let check = LossCheck::run(&bench.sides, optimizer, bench.seed, |side| {
-            announce(&bar, format!("loss, {}", side.name()));
-        })?;
+        let check = LossCheck::run(
+            &bench.sides,
+            bench.their_tables,
+            optimizer,
+            bench.seed,
+            |side| {
+                announce(&bar, format!("loss, {}", side.name()));
+            },
+        )?;
         bar.suspend(|| output.result(&check, &check))?;
         disagreements.extend((!check.agrees()).then(|| check.to_string()));
     }
@@ -152,6 +166,7 @@ pub fn run(args: &TrainBenchArgs, common: &Common, output: Output) -> anyhow::Re
 /// What all measurements share.
 struct Bench {
     sides: Sides,
+    their_tables: TheirTables,
     seed: Seed,
     n_rounds: usize,
     seconds: f64,
@@ -164,8 +179,8 @@ impl Bench {
             warm_up_seconds: WARM_UP_SECONDS.min(self.seconds),
             seconds: self.seconds,
         };
-        let workload = case.workload(&self.sides, self.seed, task);
-        data::write(&workload, self.seed)?;
+        let workload = case.workload(&self.sides, self.their_tables, self.seed, task);
+        data::write(workload.samples(), self.seed)?;
         let rounds = (0..self.n_rounds).map(|i| {
             let what = format!("{case}, round {} of {}", i + 1, self.n_rounds);
             self.round(i, &workload, &what, bar)
@@ -188,7 +203,7 @@ impl Bench {
     ) -> anyhow::Result<Round> {
         let run = |side: Side| {
             announce(bar, format!("{what}, {}", side.name()));
-            self.sides.run(side, workload)
+            self.sides.run(side, workload, workload.threads)
         };
         // Whoever goes first may find the machine cooler: the order changes.
         let first = if number.is_multiple_of(2) {
@@ -214,7 +229,7 @@ impl Bench {
         format!(
             "{cpu}, {n_threads} threads, {n_rounds} rounds of {} s, against {version} ({}; {} without any data)",
             self.seconds,
-            self.sides.their_tables,
+            self.their_tables,
             human_bytes(*idle_rss_bytes)
         )
     }
@@ -222,7 +237,13 @@ impl Bench {
 
 impl Case {
     /// What both sides are to do.
-    pub(super) fn workload(self, sides: &Sides, seed: Seed, task: Task) -> Workload {
+    pub(super) fn workload(
+        self,
+        sides: &Sides,
+        their_tables: TheirTables,
+        seed: Seed,
+        task: Task,
+    ) -> Workload {
         Workload {
             model: model(),
             n_rows: self.rows.per_field(),
@@ -231,7 +252,7 @@ impl Case {
             data: sides.path("data.bin"),
             optimizer: self.optimizer,
             precision: self.precision,
-            their_tables: sides.their_tables,
+            their_tables,
             lr: LEARNING_RATE,
             embedding_lr: self.optimizer.learning_rate(),
             seed: seed.get(),
@@ -316,7 +337,7 @@ pub(super) fn progress_bar(n_runs: u64) -> ProgressBar {
 }
 
 /// Says what runs next; what ran before is done.
-fn announce(bar: &ProgressBar, what: String) {
+pub(super) fn announce(bar: &ProgressBar, what: String) {
     bar.inc(1);
     bar.set_message(what);
 }

@@ -7,10 +7,12 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 use clap::ValueEnum;
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use slimbed_dlrm::DlrmConfig;
 use slimbed_files::{FileError, IoContext, write_atomically};
 
+use super::data::Samples;
 use crate::failure::BadInput;
 
 /// One measurement of one side.
@@ -149,26 +151,37 @@ impl Precision {
 }
 
 impl Workload {
-    /// Reads a workload.
-    ///
-    /// # Errors
-    /// When the file cannot be read or is no workload.
-    pub fn read(path: &Path) -> anyhow::Result<Self> {
-        let text = std::fs::read_to_string(path).at("read", path)?;
-        serde_json::from_str(&text)
-            .map_err(|e| BadInput(e.to_string()))
-            .with_context(|| format!("{}: expected a workload of `bench train`", path.display()))
+    /// The samples of its data file.
+    pub fn samples(&self) -> Samples<'_> {
+        Samples {
+            path: &self.data,
+            n_dense: self.model.n_dense,
+            n_rows: &self.n_rows,
+            batch: self.batch,
+            n_batches: self.n_batches,
+        }
     }
+}
 
-    /// Writes the file that both sides read.
-    ///
-    /// # Errors
-    /// When it cannot be written.
-    pub fn write(&self, path: &Path) -> anyhow::Result<()> {
-        let text = serde_json::to_string_pretty(self)?;
-        write_atomically(path, |file, path| {
-            std::io::Write::write_all(file, text.as_bytes()).at("write", path)
-        })
-        .map_err(|e: FileError| e.into())
-    }
+/// Reads a workload.
+///
+/// # Errors
+/// When the file cannot be read or is no workload.
+pub fn read<W: DeserializeOwned>(path: &Path) -> anyhow::Result<W> {
+    let text = std::fs::read_to_string(path).at("read", path)?;
+    serde_json::from_str(&text)
+        .map_err(|e| BadInput(e.to_string()))
+        .with_context(|| format!("{}: expected a workload of `bench`", path.display()))
+}
+
+/// Writes the file that both sides read.
+///
+/// # Errors
+/// When it cannot be written.
+pub fn write(workload: &impl Serialize, path: &Path) -> anyhow::Result<()> {
+    let text = serde_json::to_string_pretty(workload)?;
+    write_atomically(path, |file, path| {
+        std::io::Write::write_all(file, text.as_bytes()).at("write", path)
+    })
+    .map_err(|e: FileError| e.into())
 }

@@ -61,9 +61,11 @@ pub fn dot_interaction(
     scratch: &mut Vec<f32>,
 ) {
     let dims = Dims::new(piece);
-    let transposed = dims.dim * dims.padded_n();
-    scratch.clear();
-    scratch.resize(transposed + dims.n_pairs + LANES, 0.0);
+    let needed = dims.dim * dims.padded_n() + dims.n_pairs + LANES;
+    // Whatever is there goes into lanes that nobody reads.
+    if scratch.len() < needed {
+        scratch.resize(needed, 0.0);
+    }
     forward_rows(dims, x, embeddings, out, scratch);
 }
 

@@ -49,7 +49,7 @@ pub(super) fn product<A: Arithmetic>(
         }
     }
     reserve::<A>(scratch, b, c.cols);
-    for block in blocks(a.cols, c.cols) {
+    for block in blocks(a.cols, c.cols, block_k::<A>(a, b)) {
         // SAFETY: the processor has the instructions, the operands have all their elements, and the
         // buffers have room for a block and a tile.
         unsafe {
@@ -96,12 +96,23 @@ pub(super) fn pack<A: Arithmetic>(b: Mat<'_>, to: &mut [Line]) {
     unsafe { all.pack::<A>(b, to.as_mut_ptr().cast()) };
 }
 
+/// Values of `k` in a block of this product. A single row fits where a tile of many does, so that it need not
+/// be cut; a panel packed anew does not.
+fn block_k<A: Arithmetic>(a: Mat<'_>, b: Right<'_>) -> usize {
+    match b {
+        Right::Packed(_) if a.rows == 1 && a.col_stride == 1 && A::WORDS == 1 => {
+            TILE_ROWS * BLOCK_K
+        }
+        _ => BLOCK_K,
+    }
+}
+
 /// The blocks of a right operand of `k` rows and `n` columns.
-fn blocks(k: usize, n: usize) -> impl Iterator<Item = Block> {
+fn blocks(k: usize, n: usize, block_k: usize) -> impl Iterator<Item = Block> {
     (0..n).step_by(BLOCK_COLUMNS).flat_map(move |column| {
-        (0..k).step_by(BLOCK_K).map(move |first| Block {
+        (0..k).step_by(block_k).map(move |first| Block {
             columns: column..(column + BLOCK_COLUMNS).min(n),
-            k: first..(first + BLOCK_K).min(k),
+            k: first..(first + block_k).min(k),
         })
     })
 }

@@ -221,7 +221,7 @@ proptest! {
 
     #[test]
     fn few_rows(
-        m in 1usize..5, n in 1usize..700, k in 1usize..300, transposed: [bool; 2], write in write(),
+        m in 1usize..4, n in 1usize..700, k in 1usize..600, transposed: [bool; 2], write in write(),
     ) {
         check(&Case::new([m, n, k], transposed, write))?;
     }

@@ -151,7 +151,8 @@ fn program(output: std::io::Result<Output>) -> Result<Program, String> {
     serde_json::from_str(stdout.trim()).map_err(|_| found())
 }
 
-fn absent(python: &Path, script: Script, reason: &str) -> BadInput {
+/// The error of a command whose `python` has no PyTorch.
+pub(super) fn absent(python: &Path, script: Script, reason: &str) -> BadInput {
     BadInput(format!(
         "cannot run PyTorch with `{}`: {reason}\nTo get it:\n  \
          python3 -m venv .venv && .venv/bin/pip install torch --index-url https://download.pytorch.org/whl/cpu\n  \

@@ -18,7 +18,7 @@ use super::{Bench, report_case};
 /// When the sides look up different vectors, or one fails.
 pub fn run(plan: &Plan, torch: &mut Torch, bench: &Bench, bar: &ProgressBar) -> anyhow::Result<()> {
     for &n_rows in &plan.rows {
-        let streams = bench.streams(plan, n_rows);
+        let streams = bench.streams(plan, &bench.places(n_rows));
         for &dim in &plan.dims {
             for &values in &plan.values {
                 bar.set_message(format!("a table of {n_rows} x {dim} {}", values.name()));
@@ -76,6 +76,7 @@ impl Pair {
         let subject = Subject {
             case: case.to_string(),
             against: torch.version.clone(),
+            order: bench.order,
             threads: bench.n_threads,
             form: Both {
                 ours: self.ours.encoding.name(),

@@ -5,6 +5,7 @@ use std::num::{NonZeroU16, NonZeroUsize};
 use std::str::FromStr;
 
 use clap::{Args, ValueEnum};
+use serde::Serialize;
 use slimbed_compact::Values;
 
 /// One line of the result.
@@ -29,10 +30,20 @@ pub struct RowCount(pub usize);
 /// How ids are drawn.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Ids {
-    /// Zipf's law with exponent 1.05 over the ranks, and the ranks scattered over the rows.
+    /// Zipf's law with exponent 1.05 over the ranks.
     Zipf,
     /// Every row as likely as any other.
     Uniform,
+}
+
+/// Which row the id of which rank has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ValueEnum)]
+#[serde(rename_all = "kebab-case")]
+pub enum Order {
+    /// Ids are ranks, the most frequent first, as our vocabulary gives them.
+    Ranked,
+    /// Ranks are scattered over the rows.
+    Scattered,
 }
 
 /// Which cases to run: all combinations of these.

@@ -26,11 +26,11 @@ use tempfile::TempDir;
 use super::train::{positive, progress_bar};
 use crate::cli::Common;
 use crate::output::Output;
-use cases::{Choice, Plan};
+use cases::{Choice, Order, Plan};
 use pruned::Reductions;
 use report::CaseReport;
 use sides::Effort;
-use streams::Stream;
+use streams::{Places, Stream};
 use tables::{PageSize, Reduction};
 use torch::Torch;
 
@@ -44,7 +44,7 @@ Examples:
 
 Both sides look up the same ids in the same table, batches of --batch bags one after the other, and sum the \
 rows of each bag. A stream has 4.2 million ids (64 batches at least; less for a table of few rows). Zipf ids \
-have exponent 1.05, and their ranks are scattered over the rows. Values are in [-1, 1) and follow from row and \
+have exponent 1.05; the rows stand in the order of frequency or scattered (--order). Values are in [-1, 1) and follow from row and \
 column. One thread unless --threads says more; then our batch is cut into as many parts.
 
 --against torch: theirs is benches/compare/lookup.py: nn.EmbeddingBag(mode=\"sum\") for f32 and f16, and \
@@ -98,6 +98,9 @@ pub struct LookupArgs {
     /// Pages of PyTorch's tables: small ones are what it takes by default.
     #[arg(long, value_name = "SIZE", default_value = "small")]
     their_pages: PageSize,
+    /// Which row the id of which rank has [without it: scattered; with --pruned ranked].
+    #[arg(long, value_name = "ORDER")]
+    order: Option<Order>,
     /// The Python that has PyTorch.
     #[arg(long, value_name = "PATH", default_value = "python3")]
     python: PathBuf,
@@ -152,6 +155,10 @@ pub fn run(args: &LookupArgs, common: &Common, output: Output) -> anyhow::Result
         seed: Seed::new(common.seed),
         n_threads: common.threads.map_or(1, NonZeroUsize::get),
         pages: args.pages,
+        order: args.order.unwrap_or(match args.against {
+            Some(Against::Torch) => Order::Scattered,
+            None => Order::Ranked,
+        }),
         folder: tempfile::tempdir().at("create a folder in", &env::temp_dir())?,
         output,
     };
@@ -195,6 +202,7 @@ struct Bench {
     seed: Seed,
     n_threads: usize,
     pages: PageSize,
+    order: Order,
     /// Where tables are written before they are opened.
     folder: TempDir,
     output: Output,
@@ -205,9 +213,9 @@ impl Bench {
     fn begin(&self, n_cases: usize, against: &str) -> anyhow::Result<ProgressBar> {
         let (cpu, isa) = (Environment::collect().cpu, Isa::best());
         let Effort { n_rounds, seconds } = self.effort;
-        let n_threads = self.n_threads;
+        let (n_threads, order) = (self.n_threads, self.order);
         self.output.line(format!(
-            "{cpu}, {isa:?}, threads: {n_threads}, {n_rounds} rounds of {seconds} s, against {against}"
+            "{cpu}, {isa:?}, {order:?} rows, threads: {n_threads}, {n_rounds} rounds of {seconds} s, against {against}"
         ))?;
         if self.output == Output::Text {
             self.output.line(CaseReport::header())?;
@@ -215,12 +223,16 @@ impl Bench {
         Ok(progress_bar(n_cases as u64))
     }
 
+    fn places(&self, n_rows: usize) -> Places {
+        Places::new(self.order, n_rows, self.seed)
+    }
+
     /// All streams of ids for a table.
-    fn streams(&self, plan: &Plan, n_rows: usize) -> Vec<Stream> {
+    fn streams(&self, plan: &Plan, places: &Places) -> Vec<Stream> {
         let bags = plan.bags.iter();
         let kinds = bags.flat_map(|&bag| plan.ids.iter().map(move |&kind| (bag, kind)));
         kinds
-            .map(|(bag, kind)| Stream::draw(kind, n_rows, bag, plan.batch, self.seed))
+            .map(|(bag, kind)| Stream::draw(kind, bag, plan.batch, places, self.seed))
             .collect()
     }
 }

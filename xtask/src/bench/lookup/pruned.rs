@@ -7,7 +7,7 @@ use super::agreement::Tolerance;
 use super::cases::{Case, Plan, RowCount};
 use super::report::{Both, CaseReport, Subject};
 use super::sides::Reader;
-use super::streams::Stream;
+use super::streams::{Places, Stream};
 use super::tables::{Reduction, Stored};
 use super::{Bench, Preference, report_case};
 
@@ -31,10 +31,11 @@ impl Reductions {
     /// When a reduced table gives other vectors than the dense one, or the file system refuses.
     pub fn run(&self, plan: &Plan, bench: &Bench, bar: &ProgressBar) -> anyhow::Result<()> {
         for &n_rows in &plan.rows {
-            let streams = bench.streams(plan, n_rows);
+            let places = bench.places(n_rows);
+            let streams = bench.streams(plan, &places);
             for &dim in &plan.dims {
                 for &reduction in &self.all {
-                    let table = self.table(reduction, n_rows, dim, bench)?;
+                    let table = self.table(reduction, &places, dim, bench)?;
                     for &values in &plan.values {
                         self.values(&table, values, &streams, bench, bar)?;
                     }
@@ -47,11 +48,11 @@ impl Reductions {
     fn table(
         &self,
         reduction: Reduction,
-        n_rows: usize,
+        places: &Places,
         dim: usize,
         bench: &Bench,
     ) -> anyhow::Result<Reduced> {
-        let values = reduction.apply(n_rows, dim, self.power, bench.seed);
+        let values = reduction.apply(places, dim, self.power, bench.seed);
         let rows = Rows::new(&values, dim)?;
         let dense = Stored::new(
             bench.folder.path(),
@@ -99,6 +100,7 @@ impl Reductions {
             rows,
             structure,
             values,
+            n_head: 0,
         });
         let chosen: Vec<_> = chosen.collect();
         if !chosen.is_empty() {
@@ -139,6 +141,7 @@ impl Reduced {
         let subject = Subject {
             case: format!("{case} {}", self.reduction),
             against: "our dense f32".into(),
+            order: bench.order,
             threads: bench.n_threads,
             form: Both {
                 ours: stored.encoding.name(),

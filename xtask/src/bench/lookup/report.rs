@@ -6,6 +6,7 @@ use indicatif::HumanCount;
 use serde::Serialize;
 
 use super::agreement::Difference;
+use super::cases::Order;
 use super::pages::Pages;
 use crate::bench::report::median;
 use crate::output::human_bytes;
@@ -26,6 +27,7 @@ pub struct CaseReport {
     bytes: Both<u64>,
     form: Both<String>,
     against: String,
+    order: Order,
     threads: usize,
     difference: Difference,
     rounds: Vec<Round>,
@@ -47,6 +49,8 @@ pub struct Subject {
     pub case: String,
     /// The other side.
     pub against: String,
+    /// Which row the id of which rank has.
+    pub order: Order,
     /// Threads of each.
     pub threads: usize,
     /// How the tables are stored and read.
@@ -100,6 +104,7 @@ impl CaseReport {
             bytes: subject.bytes,
             form: subject.form,
             against: subject.against,
+            order: subject.order,
             threads: subject.threads,
             difference,
             rounds,
@@ -163,6 +168,7 @@ mod tests {
         let subject = Subject {
             case: "d=16".into(),
             against: "torch 2".into(),
+            order: Order::Ranked,
             threads: 1,
             form: both("dense f32", "int64"),
             bytes: Both {

@@ -7,7 +7,7 @@ use slimbed_compact::Bags;
 use slimbed_files::{FileError, IoContext, write_atomically};
 use slimbed_rng::{Permutation, Seed};
 
-use super::cases::Ids;
+use super::cases::{Ids, Order};
 use crate::bench::zipf::Zipf;
 
 /// Exponent of the ids' frequencies.
@@ -36,14 +36,15 @@ pub struct Stream {
 
 impl Stream {
     /// Draws ids below `n_rows`.
-    pub fn draw(kind: Ids, n_rows: usize, bag: usize, batch: usize, seed: Seed) -> Self {
+    pub fn draw(kind: Ids, bag: usize, batch: usize, places: &Places, seed: Seed) -> Self {
+        let n_rows = places.n_rows;
         // A table of few rows is in the cache anyway.
         let n_batches = N_IDS.min(4 * n_rows) / (batch * bag);
         let n_ids = n_batches.max(MIN_BATCHES) * batch * bag;
         let mut stream = seed.stream(&format!("bench/lookup/{}", kind.name()), bag as u64);
-        let (zipf, scatter) = (Zipf::new(n_rows as u64, ZIPF), scatter(n_rows, seed));
+        let zipf = Zipf::new(n_rows as u64, ZIPF);
         let mut draw = || match kind {
-            Ids::Zipf => scatter.apply(zipf.draw(&mut stream)) as u32,
+            Ids::Zipf => places.row(zipf.draw(&mut stream) as usize) as u32,
             Ids::Uniform => stream.below(n_rows as u64) as u32,
         };
         Self {
@@ -84,16 +85,40 @@ impl Stream {
 }
 
 /// From the rank of an id, most frequent first, to its row.
-pub fn scatter(n_rows: usize, seed: Seed) -> Permutation {
-    Permutation::new(n_rows as u64, seed, SCATTER, 0)
+#[derive(Clone, Debug)]
+pub struct Places {
+    /// Rows of the table.
+    pub n_rows: usize,
+    scatter: Option<Permutation>,
+}
+
+impl Places {
+    /// Places in that order.
+    pub fn new(order: Order, n_rows: usize, seed: Seed) -> Self {
+        let scatter = || Permutation::new(n_rows as u64, seed, SCATTER, 0);
+        Self {
+            n_rows,
+            scatter: (order == Order::Scattered).then(scatter),
+        }
+    }
+
+    /// The row of the id with this rank, from 0.
+    pub fn row(&self, rank: usize) -> usize {
+        let scatter = self.scatter.as_ref();
+        scatter.map_or(rank, |scatter| scatter.apply(rank as u64) as usize)
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    fn places(order: Order) -> Places {
+        Places::new(order, 50, Seed::new(1))
+    }
+
     fn stream(kind: Ids, bag: usize) -> Stream {
-        Stream::draw(kind, 50, bag, 16, Seed::new(1))
+        Stream::draw(kind, bag, 16, &places(Order::Scattered), Seed::new(1))
     }
 
     #[test]
@@ -114,12 +139,13 @@ mod tests {
             let largest = counts
                 .iter()
                 .position(|n| n == counts.iter().max().unwrap());
-            (largest.unwrap() as u64, counts)
+            (largest.unwrap(), counts)
         };
         let (row, counts) = most(Ids::Zipf);
-        assert_eq!(row, scatter(50, Seed::new(1)).apply(0));
+        assert_eq!(row, places(Order::Scattered).row(0));
+        assert_eq!(places(Order::Ranked).row(7), 7);
         // The first of 50 ranks has 1 in 4.27 draws.
-        assert!((600..850).contains(&counts[row as usize]), "{counts:?}");
+        assert!((600..850).contains(&counts[row]), "{counts:?}");
         let (_, counts) = most(Ids::Uniform);
         assert!(counts.iter().all(|n| (30..100).contains(n)), "{counts:?}");
     }

@@ -16,7 +16,7 @@ use slimbed_files::IoContext;
 use slimbed_rng::Seed;
 
 use super::pages::{Pages, backing};
-use super::streams::scatter;
+use super::streams::Places;
 
 /// 2^32 divided by the golden ratio: multiples of it modulo 2^32 are spread evenly.
 const GOLDEN: u32 = 0x9e37_79b1;
@@ -64,9 +64,9 @@ impl Reduction {
     ///
     /// The row of rank `k` keeps `round(dim · min(1, c · (k / n_rows)^-power))` values, with the `c` that
     /// leaves the share asked for.
-    pub fn apply(self, n_rows: usize, dim: usize, power: f64, seed: Seed) -> Vec<f32> {
+    pub fn apply(self, places: &Places, dim: usize, power: f64, seed: Seed) -> Vec<f32> {
+        let n_rows = places.n_rows;
         let counts = rows_that_keep(self.kept(), n_rows, dim, power);
-        let scatter = scatter(n_rows, seed);
         let mut stream = seed.stream("bench/lookup/columns", 0);
         let mut columns: Vec<usize> = (0..dim).collect();
         let mut values = vec![0.0; n_rows * dim];
@@ -75,7 +75,7 @@ impl Reduction {
             while kept > 0 && counts[kept - 1] <= rank {
                 kept -= 1;
             }
-            let start = scatter.apply(rank as u64) as usize * dim;
+            let start = places.row(rank) * dim;
             for i in 0..kept {
                 if self != Self::Prefix {
                     columns.swap(i, i + stream.below((dim - i) as u64) as usize);
@@ -203,6 +203,7 @@ impl Stored {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::bench::lookup::cases::Order;
 
     #[test]
     fn values_are_those_worked_by_hand() {
@@ -217,15 +218,15 @@ mod tests {
     #[test]
     fn pruned_tables_keep_the_share_asked_for_and_more_of_frequent_rows() {
         let (n_rows, dim, seed) = (10_000, 16, Seed::new(1));
-        let scatter = scatter(n_rows, seed);
+        let places = Places::new(Order::Scattered, n_rows, seed);
         for (text, share) in [("95", 0.05), ("99%", 0.01), ("prefix", 0.25), ("0", 1.0)] {
             let reduction: Reduction = text.parse().unwrap();
-            let values = reduction.apply(n_rows, dim, 0.5, seed);
+            let values = reduction.apply(&places, dim, 0.5, seed);
             let kept = |row: usize| values[row * dim..][..dim].iter().filter(|&&x| x != 0.0);
             let all = (0..n_rows).map(|row| kept(row).count()).sum::<usize>();
             let found = all as f64 / (n_rows * dim) as f64;
             assert!((found - share).abs() < 0.01 * share, "{text}: {found}");
-            let of_rank = |rank| kept(scatter.apply(rank) as usize).count();
+            let of_rank = |rank| kept(places.row(rank)).count();
             assert!((15..=16).contains(&of_rank(0)), "{text}");
             assert!(of_rank(9999) <= of_rank(99), "{text}");
         }
@@ -233,7 +234,8 @@ mod tests {
 
     #[test]
     fn prefixes_are_at_the_start() {
-        let values = Reduction::Prefix.apply(500, 8, 0.5, Seed::new(1));
+        let places = Places::new(Order::Ranked, 500, Seed::new(1));
+        let values = Reduction::Prefix.apply(&places, 8, 0.5, Seed::new(1));
         let first_zero = |row: &[f32]| row.iter().position(|&x| x == 0.0).unwrap_or(8);
         let rest_is_zero = |row: &[f32]| row[first_zero(row)..].iter().all(|&x| x == 0.0);
         assert!(values.chunks(8).all(rest_is_zero));

@@ -16,10 +16,14 @@ use super::pages::{Pages, backing};
 use super::sides::{COMPARED, Side};
 use super::streams::Stream;
 use super::tables::PageSize;
-use crate::failure::BadInput;
+use crate::bench::sides::{Script, absent};
 
 /// The other side, in the binary so that the command works from any folder.
-const SCRIPT: &str = include_str!("../../../../benches/compare/lookup.py");
+const SCRIPT: Script = Script {
+    name: "lookup.py",
+    text: include_str!("../../../../benches/compare/lookup.py"),
+    command: "lookup",
+};
 /// Lines of a dead process's stderr that are shown.
 const TAIL_LINES: usize = 15;
 
@@ -90,9 +94,9 @@ impl Torch {
     /// When there is no such program or it has no PyTorch: the message says how to get it.
     pub fn start(python: &Path, n_threads: usize, pages: PageSize) -> anyhow::Result<Self> {
         let folder = tempfile::tempdir().at("create a folder in", &env::temp_dir())?;
-        let script = folder.path().join("lookup.py");
+        let script = folder.path().join(SCRIPT.name);
         write_atomically(&script, |file, path| {
-            file.write_all(SCRIPT.as_bytes()).at("write", path)
+            file.write_all(SCRIPT.text.as_bytes()).at("write", path)
         })
         .map_err(|e: FileError| e)?;
         let errors = folder.path().join("stderr.txt");
@@ -106,7 +110,7 @@ impl Torch {
         // PyTorch asks for huge pages when this is set.
         let huge = if pages == PageSize::Huge { "1" } else { "0" };
         command.env("THP_MEM_ALLOC_ENABLE", huge);
-        let refused = |reason: String| absent(python, &reason);
+        let refused = |reason: String| absent(python, SCRIPT, &reason);
         let mut child = command.spawn().map_err(|e| refused(e.to_string()))?;
         let (input, output) = (child.stdin.take(), child.stdout.take());
         let (Some(input), Some(output)) = (input, output) else {
@@ -182,15 +186,6 @@ impl Torch {
         let lines: Vec<&str> = text.trim_end().lines().collect();
         lines[lines.len().saturating_sub(n_lines)..].join("\n")
     }
-}
-
-fn absent(python: &Path, reason: &str) -> BadInput {
-    BadInput(format!(
-        "cannot run PyTorch with `{}`: {reason}\nTo get it:\n  \
-         python3 -m venv .venv && .venv/bin/pip install torch --index-url https://download.pytorch.org/whl/cpu\n  \
-         cargo xtask bench lookup --against torch --python .venv/bin/python",
-        python.display()
-    ))
 }
 
 impl Side for Torch {

@@ -173,7 +173,10 @@ impl PartEntry {
             );
         }
         if self.n_head > self.n_stored || self.n_head > 0 && !self.structure.has_head() {
-            return mismatch("a head of prefix or bitmap".into(), self.n_head);
+            return mismatch(
+                "a head of stored rows, and none of a dense table".into(),
+                self.n_head,
+            );
         }
         if self.n_rows >= u32::MAX.into() {
             return mismatch("fewer than 2^32 - 1 rows".into(), self.n_rows);

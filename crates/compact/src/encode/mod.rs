@@ -38,7 +38,7 @@ pub struct Encoding {
     pub structure: Structure,
     /// Their type.
     pub values: Values,
-    /// Leading rows that are stored dense, whatever they keep; for `prefix` and `bitmap`.
+    /// Leading rows that are stored dense, whatever they keep; none of tables that are dense anyway.
     pub n_head: u32,
 }
 

@@ -28,6 +28,13 @@ pub unsafe trait Format: Copy + 'static {
 
     /// Kept values `first..first + n`, in units of the table.
     unsafe fn load<L: Lanes>(values: *const u8, first: usize, n: usize, affine: [L; 2]) -> L;
+
+    /// Kept values from `first` on, in the lanes whose bit is set; 0 in the others.
+    #[inline(always)]
+    unsafe fn expand<L: Lanes>(values: *const u8, first: usize, mask: u16, affine: [L; 2]) -> L {
+        // SAFETY: said above.
+        unsafe { Self::load::<L>(values, first, mask.count_ones() as usize, affine).expand(mask) }
+    }
 }
 
 #[derive(Clone, Copy)]
@@ -48,6 +55,12 @@ unsafe impl Format for F32 {
     unsafe fn load<L: Lanes>(values: *const u8, first: usize, n: usize, _: [L; 2]) -> L {
         // SAFETY: said above.
         unsafe { L::load_f32(values.wrapping_add(4 * first), n) }
+    }
+
+    #[inline(always)]
+    unsafe fn expand<L: Lanes>(values: *const u8, first: usize, mask: u16, _: [L; 2]) -> L {
+        // SAFETY: said above.
+        unsafe { L::expand_f32(values.wrapping_add(4 * first), mask) }
     }
 }
 

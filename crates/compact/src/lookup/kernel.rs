@@ -11,7 +11,7 @@ use super::isa::Work;
 use super::lanes::{LANES, Lanes};
 use crate::bags::{Bags, Output, Pooling};
 use crate::prefetch::prefetch_line;
-use crate::structure::{ABSENT, Record, Storage};
+use crate::structure::{ABSENT, Record, RecordForm, Storage};
 
 /// Ids between finding a record and reading it. 16 to 32 reached the speed of memory in our benches.
 const AHEAD: usize = 32;
@@ -123,32 +123,56 @@ impl<L: Lanes, S: Storage, F: Format, const N: usize> Row<L, S, F, N> {
     /// The record is one of the storage, or empty; the processor has the instructions of `L`.
     #[inline(always)]
     unsafe fn add(&mut self, record: Record, weight: f32) {
-        let kept = record.kept as usize;
-        if S::SKIPS_ABSENT && kept == 0 {
-            return;
-        }
-        // SAFETY: a structure's record has scale, bias and values, and a mask if it is masked.
+        // SAFETY: a structure's record has scale and bias, as many values as it keeps, and a mask if it
+        // has its own form and is masked.
         unsafe {
-            let affine = F::affine(record.values);
-            let values = record.values.add(F::FIXED);
+            if S::MASKED && record.form == RecordForm::Own {
+                self.add_masked(record, weight);
+            } else if !S::SKIPS_ABSENT || record.kept > 0 {
+                self.add_first(record, weight);
+            }
+        }
+    }
+
+    /// Adds a row that keeps its first values.
+    ///
+    /// # Safety
+    /// As [`add`](Self::add).
+    #[inline(always)]
+    unsafe fn add_first(&mut self, record: Record, weight: f32) {
+        // SAFETY: said above.
+        unsafe {
+            let affine = F::affine(record.at);
+            let values = record.at.add(F::FIXED);
             let weight = L::splat(weight);
-            let mut first = if S::MASKED {
-                self.skipped(record.mask)
-            } else {
-                0
-            };
+            for (v, sum) in self.sums.iter_mut().enumerate() {
+                let first = (self.first_vector + v) * LANES;
+                let n = (record.kept as usize).saturating_sub(first).min(LANES);
+                let row: L = F::load(values, first, n, affine);
+                *sum = row.mul_add(weight, *sum);
+            }
+        }
+    }
+
+    /// Adds a row whose mask says what it keeps.
+    ///
+    /// # Safety
+    /// As [`add`](Self::add).
+    #[inline(always)]
+    unsafe fn add_masked(&mut self, record: Record, weight: f32) {
+        // Of a row that keeps nothing the mask is that of another.
+        let any = u16::from(record.kept > 0).wrapping_neg();
+        // SAFETY: said above.
+        unsafe {
+            let values = record.at.add(self.dim.div_ceil(8));
+            let affine = F::affine(values);
+            let values = values.add(F::FIXED);
+            let weight = L::splat(weight);
+            let mut first = self.skipped(record.at);
             for v in 0..N {
-                let vector = self.first_vector + v;
-                let row: L = if S::MASKED {
-                    let mask = self.mask(record.mask, vector);
-                    let n = mask.count_ones() as usize;
-                    let packed: L = F::load(values, first, n, affine);
-                    first += n;
-                    packed.expand(mask)
-                } else {
-                    let n = kept.saturating_sub(vector * LANES).min(LANES);
-                    F::load(values, vector * LANES, n, affine)
-                };
+                let mask = self.mask(record.at, self.first_vector + v) & any;
+                let row: L = F::expand(values, first, mask, affine);
+                first += mask.count_ones() as usize;
                 self.sums[v] = row.mul_add(weight, self.sums[v]);
             }
         }
@@ -202,13 +226,17 @@ impl<L: Lanes, S: Storage, F: Format, const N: usize> Row<L, S, F, N> {
     /// Asks for what a pass reads of a record.
     #[inline(always)]
     fn prefetch(&self, record: Record) {
-        let skipped = if S::MASKED {
-            0
+        let skipped = self.first_vector * LANES * F::BITS / 8;
+        let bytes = F::FIXED + (record.kept as usize * F::BITS).div_ceil(8);
+        let (at, bytes) = if S::MASKED && record.form == RecordForm::Own {
+            (record.at, bytes + self.dim.div_ceil(8))
         } else {
-            self.first_vector * LANES * F::BITS / 8
+            (
+                record.at.wrapping_add(skipped),
+                bytes.saturating_sub(skipped),
+            )
         };
-        let at = record.at.wrapping_add(skipped);
-        let last = (record.bytes as usize).saturating_sub(skipped + 1);
+        let last = bytes.saturating_sub(1);
         // First and last line without a branch: lengths of rows are hard to predict.
         prefetch_line(at);
         prefetch_line(at.wrapping_add(last));

@@ -76,9 +76,9 @@ fn decode_record<S: Storage>(storage: &S, values: Values, row: u32, out: &mut [f
 fn decode_run(positions: &Positions<'_>, row: u32, out: &mut [f32]) {
     // SAFETY: any processor has the portable instructions.
     let run = unsafe { positions.locate::<Portable>(row) };
-    for i in run.first..run.first + run.kept {
-        if let Some(x) = out.get_mut(positions.column(i)) {
-            *x = positions.value(i, run.affine);
+    positions.for_each(run, |column, x| {
+        if let Some(value) = out.get_mut(column) {
+            *value = x;
         }
-    }
+    });
 }

@@ -5,8 +5,8 @@ use super::lanes::Lanes;
 use crate::bags::{Bags, Output, Pooling};
 use crate::structure::{Positions, Run};
 
-/// Ids between two stages: asking for the index, for the unary numbers, for the values, adding.
-const AHEAD: usize = 8;
+/// Ids between two stages: asking for the index; for the unary numbers; for the values; adding them.
+const AHEAD: usize = 16;
 
 /// Pools all bags.
 pub struct Scatter<'k, 'o> {
@@ -22,13 +22,12 @@ pub struct Scatter<'k, 'o> {
 impl Work for Scatter<'_, '_> {
     #[inline(always)]
     unsafe fn run<L: Lanes>(mut self) {
-        let (bags, positions) = (self.bags, self.positions);
-        let n_ids = bags.ids.len();
-        for p in 0..n_ids.min(AHEAD) {
-            positions.prefetch_index(bags.ids[p]);
-        }
-        for p in 0..n_ids.min(AHEAD) {
-            self.stage(p);
+        let bags = self.bags;
+        let mut runs = [Run::EMPTY; AHEAD];
+        for p in 0..3 * AHEAD {
+            // The stages of the ids before the first: those of negative numbers.
+            // SAFETY: said by the caller.
+            unsafe { self.stages::<L>(p, &mut runs) };
         }
         for b in 0..bags.n() {
             let range = bags.range(b);
@@ -38,42 +37,49 @@ impl Work for Scatter<'_, '_> {
             };
             self.out.row(b, self.dim).fill(0.0);
             for p in range {
-                self.stage(p + AHEAD);
+                let run = runs[p % AHEAD];
+                // SAFETY: said by the caller.
+                unsafe { self.stages::<L>(p + 3 * AHEAD, &mut runs) };
                 let weight = bags.weights.map_or(1.0, |weights| weights[p]);
-                // SAFETY: ids have been checked, and the caller's processor has the instructions.
-                let run = unsafe { positions.locate::<L>(bags.ids[p]) };
                 self.add(b, run, weight);
             }
-            self.out
-                .row(b, self.dim)
-                .iter_mut()
-                .for_each(|x| *x *= scale);
+            let row = self.out.row(b, self.dim).iter_mut();
+            row.for_each(|x| *x *= scale);
         }
     }
 }
 
-impl Scatter<'_, '_> {
-    /// Asks for the unary numbers of id `p`, and for the index of one that comes later.
+impl<'k> Scatter<'k, '_> {
+    /// The first stage of id `p`, the second of the one `AHEAD` before it, the third of the one before
+    /// that.
+    ///
+    /// # Safety
+    /// The processor has the instructions of `L`.
     #[inline(always)]
-    fn stage(&self, p: usize) {
-        if let Some(&id) = self.bags.ids.get(p + AHEAD) {
+    unsafe fn stages<L: Lanes>(&self, p: usize, runs: &mut [Run<'k>; AHEAD]) {
+        let id = |back: usize| p.checked_sub(back).and_then(|p| self.bags.ids.get(p));
+        if let Some(&id) = id(0) {
             self.positions.prefetch_index(id);
         }
-        if let Some(&id) = self.bags.ids.get(p) {
+        if let Some(&id) = id(AHEAD) {
             self.positions.prefetch_rows(id);
+        }
+        if let Some(&id) = id(2 * AHEAD) {
+            // SAFETY: said above.
+            let run = unsafe { self.positions.locate::<L>(id) };
+            self.positions.prefetch_values(run);
+            runs[p % AHEAD] = run;
         }
     }
 
     #[inline(always)]
-    fn add(&mut self, b: usize, run: Run, weight: f32) {
-        self.positions.prefetch_values(run);
+    fn add(&mut self, b: usize, run: Run<'_>, weight: f32) {
         let row = self.out.row(b, self.dim);
-        for i in run.first..run.first + run.kept {
-            let x = self.positions.value(i, run.affine);
+        self.positions.for_each(run, |column, x| {
             // A damaged file may name a column that is none.
-            if let Some(sum) = row.get_mut(self.positions.column(i)) {
+            if let Some(sum) = row.get_mut(column) {
                 *sum = x.mul_add(weight, *sum);
             }
-        }
+        });
     }
 }

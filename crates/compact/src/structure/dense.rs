@@ -75,7 +75,7 @@ unsafe impl Storage for Dense<'_> {
             .bytes
             .as_ptr()
             .wrapping_add(row as usize * self.row_bytes);
-        Record::full(at, self.row_bytes as u32, self.dim)
+        Record::full(at, self.dim)
     }
 
     fn row(&self, row: u32) -> StoredRow<'_> {

@@ -95,7 +95,7 @@ unsafe impl Storage for Lines<'_> {
     #[inline(always)]
     unsafe fn locate<L: Lanes>(&self, row: u32) -> Record {
         let at = self.bytes.as_ptr().wrapping_add(self.start(row));
-        Record::full(at, self.row_bytes as u32, self.dim)
+        Record::full(at, self.dim)
     }
 
     fn row(&self, row: u32) -> StoredRow<'_> {

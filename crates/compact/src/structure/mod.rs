@@ -9,10 +9,11 @@
 //! | `positions` | the kept values | columns, and Elias-Fano's unary row lengths |
 //!
 //! Each module writes its form, checks it when it is opened, and finds rows in it. `presence` stands in
-//! front of any of them where most rows are empty.
+//! front of any of them where most rows are empty; `head` keeps leading rows of the last three dense.
 
 mod buffer;
 mod dense;
+mod head;
 mod lines;
 mod positions;
 pub(crate) mod presence;
@@ -72,7 +73,7 @@ impl Structure {
 
     /// Whether leading rows may be stored dense.
     pub fn has_head(self) -> bool {
-        matches!(self, Self::Prefix | Self::Bitmap)
+        matches!(self, Self::Prefix | Self::Bitmap | Self::Positions)
     }
 
     /// Stores `rows`, the first `n_head` of them dense.
@@ -85,7 +86,7 @@ impl Structure {
         if n_head > 0 && (!self.has_head() || n_head > rows.n_rows()) {
             return Err(EncodeError::Shape {
                 what: "number of leading rows stored dense",
-                expected: "at most all rows, of prefix and bitmap only",
+                expected: "at most all rows, and none of dense tables",
                 found: n_head,
             });
         }
@@ -94,7 +95,7 @@ impl Structure {
             Self::DenseLines => lines::encode(rows, form),
             Self::Prefix => ragged::encode::<Prefix>(rows, n_head, form),
             Self::Bitmap => ragged::encode::<Bitmap>(rows, n_head, form),
-            Self::Positions => positions::encode(rows, form),
+            Self::Positions => positions::encode(rows, n_head, form),
         }
     }
 }
@@ -164,43 +165,42 @@ pub(crate) const ABSENT: u32 = u32::MAX;
 /// Where the kept values of a row are.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Record {
-    /// The first byte to fetch.
+    /// The mask if there is one, scale and bias of integers, the kept values.
     pub at: *const u8,
-    /// How many to fetch, about.
-    pub bytes: u32,
-    /// Number of kept values, at most the dim; of masked ones it means nothing.
+    /// Number of kept values; of masked ones about.
     pub kept: u32,
-    /// The bits of masked values.
-    pub mask: *const u8,
-    /// Scale and bias of integers, and the kept values.
-    pub values: *const u8,
+    /// Whether all values are kept and there is no mask.
+    pub form: RecordForm,
 }
 
-/// Masks of the largest dim, and what a kernel reads beyond.
-const LONGEST_MASK: usize = MAX_DIM / 8 + 4;
-static ALL: [u8; LONGEST_MASK] = [u8::MAX; LONGEST_MASK];
-/// Also the longest scale, bias and packed values of a row that keeps nothing, of which none is read.
-static NONE: [u8; LONGEST_MASK] = [0; LONGEST_MASK];
+/// What stands in a record.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u32)]
+pub(crate) enum RecordForm {
+    /// All values, without a mask.
+    Full,
+    /// What the structure says.
+    Own,
+}
+
+/// What a row that keeps nothing points to: a kernel may read scale, bias and a mask there.
+static NOTHING: [u8; MAX_DIM / 8 + 16] = [0; MAX_DIM / 8 + 16];
 
 impl Record {
     /// A row that keeps nothing.
     pub const EMPTY: Self = Self {
-        at: NONE.as_ptr(),
-        bytes: 1,
+        at: NOTHING.as_ptr(),
         kept: 0,
-        mask: NONE.as_ptr(),
-        values: NONE.as_ptr(),
+        form: RecordForm::Own,
     };
 
     /// A row of `dim` values that keeps them all.
     #[inline(always)]
-    pub fn full(values: *const u8, bytes: u32, dim: u32) -> Self {
+    pub fn full(at: *const u8, dim: u32) -> Self {
         Self {
-            at: values,
-            bytes,
+            at,
             kept: dim,
-            mask: ALL.as_ptr(),
-            values,
+            form: RecordForm::Full,
         }
     }
 }
@@ -230,7 +230,7 @@ impl StoredRow<'_> {
 /// # Safety
 /// For every row below the number of rows, and for [`ABSENT`] unless [`SKIPS_ABSENT`](Self::SKIPS_ABSENT),
 /// [`locate`](Self::locate) returns a record of which scale and bias can be read, if values have them, and
-/// `kept` values; or, if masked, two bytes of mask for every 16 columns and any `dim` values.
+/// `kept` values; or, if masked, two bytes of mask for every 16 columns and as many values as it has bits.
 pub(crate) unsafe trait Storage: Copy + Sync {
     /// Whether a mask names the columns of the values; else they are the first ones.
     const MASKED: bool;
@@ -277,7 +277,7 @@ impl<'a> Core<'a> {
             Structure::DenseLines => Self::Lines(Lines::open(tensors, n_rows, values, dim)?),
             Structure::Prefix => Self::Prefix(Ragged::open(tensors, rows, values, dim)?),
             Structure::Bitmap => Self::Bitmap(Ragged::open(tensors, rows, values, dim)?),
-            Structure::Positions => Self::Positions(Positions::open(tensors, n_rows, values, dim)?),
+            Structure::Positions => Self::Positions(Positions::open(tensors, rows, values, dim)?),
         })
     }
 }

@@ -2,19 +2,22 @@
 //!
 //! The place of a kept value is `row · dim + column`. Its lower part, the column, takes
 //! `⌈log2 dim⌉` bits in `.columns`; the upper part, the row, is unary in `.rows`: for every row as many ones
-//! as it keeps values, then a zero. `.index` has a word for every 256 rows (and one at the end): the number
-//! of values kept before them, so row `256·b` begins at bit `256·b + index[b]`. That is
+//! as it keeps values, then a zero. `.index` has a word for every 128 rows (and one at the end): the number
+//! of values kept before them, so row `128·b` begins at bit `128·b + index[b]`. That is
 //! `1 + density · dim · (1 + ⌈log2 dim⌉)` bits a row, within some percent of the entropy of a mask whose
 //! places are independent.
 //!
+//! Rows of a head come before and are in none of this.
+//!
 //! Values stand one after the other in the main tensor. Integers have scale and bias for each block of
-//! 256 rows (`.affine`, two f16), since most rows keep less than one value.
+//! 128 rows (`.affine`, two f16), since most rows keep less than one value.
 //!
 //! P. Elias, Efficient storage and retrieval by content and address of static files, J. ACM 21 (1974).
 
 use safetensors::tensor::Dtype;
 
-use super::{ABSENT, Buffer, Data, Form, Tensors};
+use super::head::{self, Head};
+use super::{ABSENT, Buffer, Data, Form, StoredRow, Tensors};
 use crate::error::{EncodeError, FormError};
 use crate::lookup::Lanes;
 use crate::prefetch::prefetch_line;
@@ -26,8 +29,9 @@ const ROWS: &str = ".rows";
 const COLUMNS: &str = ".columns";
 const AFFINE: &str = ".affine";
 /// Rows of a block.
-const BLOCK: usize = 256;
+const BLOCK: usize = 128;
 const WORD: usize = 64;
+const CACHE_LINE: usize = 64;
 
 /// Bits of a column.
 fn column_bits(dim: usize) -> usize {
@@ -83,13 +87,17 @@ impl Bits {
     }
 }
 
-/// Index, rows, columns, values, and scale and bias of integers.
-pub fn encode<'a>(rows: Rows<'_>, form: Form) -> Result<Vec<Buffer<'a>>, EncodeError> {
+/// Index, rows, columns, values, scale and bias of integers, and head.
+pub fn encode<'a>(
+    rows: Rows<'_>,
+    n_head: usize,
+    form: Form,
+) -> Result<Vec<Buffer<'a>>, EncodeError> {
     let n_bits = column_bits(form.dim);
     let (mut unary, mut columns) = (Bits::new(), Bits::new());
     let (mut index, mut packed) = (Vec::new(), Packed::new(form));
     let mut n_kept = 0_usize;
-    for (i, row) in rows.iter().enumerate() {
+    for (i, row) in rows.iter().skip(n_head).enumerate() {
         if i % BLOCK == 0 {
             index.push(count(n_kept)?);
             packed.end_block();
@@ -110,6 +118,7 @@ pub fn encode<'a>(rows: Rows<'_>, form: Form) -> Result<Vec<Buffer<'a>>, EncodeE
         Buffer::new(COLUMNS, &[columns.len()], Data::U64(columns)),
     ];
     buffers.extend(packed.finish());
+    buffers.extend(head::encode(rows, n_head, form));
     Ok(buffers)
 }
 
@@ -198,6 +207,7 @@ impl Packed {
 /// Few values of many rows, opened.
 #[derive(Clone, Copy, Debug)]
 pub struct Positions<'a> {
+    head: Head<'a>,
     index: &'a [u32],
     rows: &'a [u64],
     columns: &'a [u64],
@@ -209,22 +219,37 @@ pub struct Positions<'a> {
 
 /// The kept values of a row.
 #[derive(Clone, Copy, Debug)]
-pub struct Run {
-    /// Number of the first among all kept values.
-    pub first: usize,
-    /// How many.
-    pub kept: usize,
-    /// Scale and bias of integers.
-    pub affine: Affine,
+pub enum Run<'a> {
+    /// Every value, in the head.
+    Head(StoredRow<'a>),
+    /// Values of the rows behind.
+    Kept {
+        /// Number of the first among all kept values.
+        first: usize,
+        /// How many.
+        kept: usize,
+        /// The block of the row, which has scale and bias of integers.
+        block: usize,
+    },
+}
+
+impl Run<'_> {
+    /// No value.
+    pub const EMPTY: Self = Self::Kept {
+        first: 0,
+        kept: 0,
+        block: 0,
+    };
 }
 
 impl<'a> Positions<'a> {
     pub fn open(
         tensors: &Tensors<'_, 'a>,
-        n_rows: usize,
+        (n_head, n_rows): (usize, usize),
         values: Values,
         dim: usize,
     ) -> Result<Self, FormError> {
+        let n_rows = n_rows.saturating_sub(n_head);
         let n_blocks = n_rows.div_ceil(BLOCK);
         let index: &[u32] = tensors.words(INDEX, Dtype::U32, &[Some(n_blocks + 1)])?;
         let n_kept = index[n_blocks] as usize;
@@ -235,6 +260,7 @@ impl<'a> Positions<'a> {
             false => &[],
         };
         let positions = Self {
+            head: Head::open(tensors, n_head, values, dim)?,
             index,
             rows: tensors.words(ROWS, Dtype::U64, &[words(n_rows + n_kept)])?,
             columns: tensors.words(COLUMNS, Dtype::U64, &[words(n_kept * bits)])?,
@@ -285,31 +311,40 @@ impl<'a> Positions<'a> {
         read(self.rows, at)
     }
 
-    /// Asks for the index of `row`.
+    /// Asks for the index of a row behind the head.
     #[inline(always)]
     pub fn prefetch_index(&self, row: u32) {
-        if row != ABSENT {
-            prefetch_line(self.index.as_ptr().wrapping_add(row as usize / BLOCK));
-        }
+        // Of a row in the head that of the first block: nothing far away.
+        let row = row.saturating_sub(self.head.n_rows());
+        prefetch_line(self.index.as_ptr().wrapping_add(row as usize / BLOCK));
     }
 
-    /// Asks for the bits that finding `row` will read, which begin near its own.
+    /// Asks for the unary numbers that finding `row` will read.
     #[inline(always)]
     pub fn prefetch_rows(&self, row: u32) {
-        if row != ABSENT {
-            let bit = row as usize + self.index[row as usize / BLOCK] as usize;
+        if row != ABSENT && !self.head.has(row) {
+            let row = (row - self.head.n_rows()) as usize;
+            let bit = row / BLOCK * BLOCK + self.index[row / BLOCK] as usize;
             prefetch_line(self.rows.as_ptr().wrapping_add(bit / WORD));
+            prefetch_line(self.rows.as_ptr().wrapping_add(bit / WORD + 4));
         }
     }
 
     /// Asks for columns and values.
     #[inline(always)]
-    pub fn prefetch_values(&self, run: Run) {
-        if run.kept > 0 {
-            let word = run.first * self.column_bits / WORD;
-            prefetch_line(self.columns.as_ptr().wrapping_add(word));
-            let byte = self.values.bits() * run.first / 8;
-            prefetch_line(self.packed.as_ptr().wrapping_add(byte));
+    pub fn prefetch_values(&self, run: Run<'_>) {
+        match run {
+            Run::Head(row) => {
+                let lines = row.values.chunks(CACHE_LINE);
+                lines.for_each(|line| prefetch_line(line.as_ptr()));
+            }
+            Run::Kept { first, kept, .. } if kept > 0 => {
+                let word = first * self.column_bits / WORD;
+                prefetch_line(self.columns.as_ptr().wrapping_add(word));
+                let byte = self.values.bits() * first / 8;
+                prefetch_line(self.packed.as_ptr().wrapping_add(byte));
+            }
+            Run::Kept { .. } => {}
         }
     }
 
@@ -318,32 +353,56 @@ impl<'a> Positions<'a> {
     /// # Safety
     /// The processor has the instructions of `L`.
     #[inline(always)]
-    pub unsafe fn locate<L: Lanes>(&self, row: u32) -> Run {
-        if row == ABSENT {
-            return Run {
-                first: 0,
-                kept: 0,
-                affine: Affine::default(),
-            };
+    pub unsafe fn locate<L: Lanes>(&self, row: u32) -> Run<'a> {
+        if self.head.has(row) {
+            return Run::Head(self.head.row(row));
         }
-        let (block, zeros) = (row as usize / BLOCK, row as usize % BLOCK);
+        if row == ABSENT {
+            return Run::EMPTY;
+        }
+        let row = (row - self.head.n_rows()) as usize;
+        let (block, zeros) = (row / BLOCK, row % BLOCK);
         let before = self.index[block] as usize;
         let start = BLOCK * block + before;
         // SAFETY: said above.
         let row_start = unsafe { self.after_zeros::<L>(start, zeros) };
-        Run {
+        Run::Kept {
             first: before + (row_start - start - zeros),
             kept: self.run_len(row_start),
-            affine: self.affine(block),
+            block,
         }
     }
 
+    /// Scale and bias of a block's integers.
     #[inline(always)]
-    fn affine(&self, block: usize) -> Affine {
+    pub fn affine(&self, block: usize) -> Affine {
         let at = block * AFFINE_BYTES;
         match self.affine.get(at..at + AFFINE_BYTES) {
             Some(bytes) => Affine::read(bytes),
             None => Affine::default(),
+        }
+    }
+
+    /// Hands every column and value of a row to `take`, values in units of the table.
+    #[inline(always)]
+    pub fn for_each(&self, run: Run<'_>, mut take: impl FnMut(usize, f32)) {
+        match run {
+            Run::Head(row) => {
+                let (affine, packed) = row.values.split_at(self.values.fixed_bytes());
+                let affine = match self.values.is_integer() {
+                    true => Affine::read(affine),
+                    false => Affine::default(),
+                };
+                for column in 0..row.kept {
+                    take(column, self.values.read(packed, column, affine));
+                }
+            }
+            Run::Kept { first, kept, block } => {
+                let affine = self.affine(block);
+                for i in first..first + kept {
+                    take(self.column(i), self.values.read(self.packed, i, affine));
+                }
+            }
         }
     }
 
@@ -382,15 +441,9 @@ impl<'a> Positions<'a> {
 
     /// The column of kept value number `i`.
     #[inline(always)]
-    pub fn column(&self, i: usize) -> usize {
+    fn column(&self, i: usize) -> usize {
         let mask = (1 << self.column_bits) - 1;
         (read(self.columns, i * self.column_bits) & mask) as usize
-    }
-
-    /// Kept value number `i`, in units of the table.
-    #[inline(always)]
-    pub fn value(&self, i: usize, affine: Affine) -> f32 {
-        self.values.read(self.packed, i, affine)
     }
 }
 

@@ -31,12 +31,12 @@ pub fn present_rows(rows: Rows<'_>, n_head: usize) -> Vec<u32> {
 
 /// Bytes for `n_rows` rows behind the head.
 pub fn n_bytes(n_rows: usize) -> usize {
-    n_rows.div_ceil(BLOCK) * size_of::<[u32; 2]>()
+    n_rows.div_ceil(BLOCK).max(1) * size_of::<[u32; 2]>()
 }
 
 /// The blocks for `present`, in rising order, the head's first, out of `n_rows` rows.
 pub fn encode(present: &[u32], n_head: usize, n_rows: usize) -> Buffer<'static> {
-    let n_blocks = (n_rows - n_head).div_ceil(BLOCK);
+    let n_blocks = (n_rows - n_head).div_ceil(BLOCK).max(1);
     let mut words = vec![0_u32; 2 * n_blocks];
     for &row in &present[n_head..] {
         let row = row as usize - n_head;
@@ -57,7 +57,10 @@ impl<'a> Presence<'a> {
         (n_head, n_rows): (usize, usize),
         n_present: usize,
     ) -> Result<Self, FormError> {
-        let shape = [Some(n_rows.saturating_sub(n_head).div_ceil(BLOCK)), Some(2)];
+        let shape = [
+            Some(n_rows.saturating_sub(n_head).div_ceil(BLOCK).max(1)),
+            Some(2),
+        ];
         let words: &[u32] = tensors.words(SUFFIX, Dtype::U32, &shape)?;
         let presence = Self {
             n_head: n_head as u32,
@@ -93,13 +96,14 @@ impl<'a> Presence<'a> {
     /// The number of `row` among the stored ones, or [`ABSENT`].
     #[inline(always)]
     pub fn rank(&self, row: u32) -> u32 {
-        let Some(behind) = row.checked_sub(self.n_head) else {
-            return row;
-        };
+        // Without a branch: which rows are looked up is hard to predict. There is a block for row 0.
+        let behind = row.saturating_sub(self.n_head);
         let [before, bits] = self.blocks[behind as usize / BLOCK];
         let at = behind % BLOCK as u32;
         let rank = self.n_head + before + (bits & ((1 << at) - 1)).count_ones();
-        if bits >> at & 1 == 1 { rank } else { ABSENT }
+        let set = (bits >> at & 1).wrapping_neg();
+        let stored = rank & set | ABSENT & !set;
+        if row < self.n_head { row } else { stored }
     }
 
     /// Every row's number among the stored ones, or [`ABSENT`], for as many ids.

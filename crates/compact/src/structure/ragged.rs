@@ -12,14 +12,15 @@
 //! stays in the cache where the rows do not, and no row is padded. Blocks of 6 or 7 words get 8, so that none
 //! crosses a cache line.
 //!
-//! The first rows may stand apart in `.head`, every value of them: in a table in order of falling frequency
-//! they keep nearly all their values and get most lookups, which need no index then.
+//! Rows of a head come before and are in none of this.
 
+use std::hint::select_unpredictable;
 use std::marker::PhantomData;
 
 use safetensors::tensor::Dtype;
 
-use super::{ABSENT, Buffer, Data, Form, Record, Storage, StoredRow, Tensors};
+use super::head::{self, Head};
+use super::{ABSENT, Buffer, Data, Form, Record, RecordForm, Storage, StoredRow, Tensors};
 use crate::error::{EncodeError, FormError};
 use crate::lookup::Lanes;
 use crate::prefetch::prefetch_line;
@@ -27,7 +28,6 @@ use crate::rows::{Rows, is_kept, prefix_len};
 use crate::values::Values;
 
 const INDEX: &str = ".index";
-const HEAD: &str = ".head";
 const BLOCK: usize = 32;
 /// Records of a block begin at a multiple of this.
 const ALIGN: usize = 4;
@@ -86,8 +86,6 @@ struct Sizes {
     /// Bytes that each bit of a plane stands for.
     weights: [u32; MAX_PLANES],
     mask: usize,
-    /// Bytes of a row that keeps everything, without mask.
-    full: usize,
     /// Room behind the last record.
     tail: usize,
 }
@@ -104,7 +102,7 @@ impl Sizes {
             weights[1 + p] = bytes as u32;
         }
         let words = 2 + n_bits;
-        let full = values.record_bytes(dim);
+        let longest = values.record_bytes(1 << n_bits);
         Self {
             n_planes: 1 + n_bits,
             width: if words == 6 || words == 7 {
@@ -114,8 +112,7 @@ impl Sizes {
             },
             weights,
             mask,
-            full,
-            tail: (mask + full + SLACK).next_multiple_of(SLACK),
+            tail: (mask + longest + SLACK).next_multiple_of(SLACK),
         }
     }
 
@@ -184,14 +181,7 @@ pub fn encode<'a, K: Kept>(
         Buffer::new(INDEX, &[n_blocks, sizes.width], Data::U32(index)),
         Buffer::new("", &[payload.len()], Data::U8(payload)),
     ];
-    if n_head > 0 {
-        let mut head = Vec::with_capacity(n_head * sizes.full);
-        for row in rows.iter().take(n_head) {
-            let row = form.in_units(row, &mut scaled);
-            form.values.write_record(row, &mut head);
-        }
-        buffers.push(Buffer::new(HEAD, &[n_head, sizes.full], Data::U8(head)));
-    }
+    buffers.extend(head::encode(rows, n_head, form));
     Ok(buffers)
 }
 
@@ -211,12 +201,10 @@ fn write_mask(row: &[f32], out: &mut Vec<u8>) {
 /// Rows of different lengths, opened.
 #[derive(Clone, Copy, Debug)]
 pub struct Ragged<'a, K> {
-    head: &'a [u8],
-    n_head: u32,
+    head: Head<'a>,
     index: &'a [u32],
     payload: &'a [u8],
     sizes: Sizes,
-    dim: u32,
     kept: PhantomData<K>,
 }
 
@@ -231,17 +219,11 @@ impl<'a, K: Kept> Ragged<'a, K> {
         let sizes = Sizes::new::<K>(values, dim);
         let n_blocks = n_rows.saturating_sub(n_head).div_ceil(BLOCK).max(1);
         let shape = [Some(n_blocks), Some(sizes.width)];
-        let head = match n_head {
-            0 => &[],
-            _ => tensors.bytes(HEAD, Dtype::U8, &[Some(n_head), Some(sizes.full)])?,
-        };
         let ragged = Self {
-            head,
-            n_head: n_head as u32,
+            head: Head::open(tensors, n_head, values, dim)?,
             index: tensors.words(INDEX, Dtype::U32, &shape)?,
             payload: tensors.bytes("", Dtype::U8, &[None])?,
             sizes,
-            dim: dim as u32,
             kept: PhantomData,
         };
         ragged.check()?;
@@ -275,15 +257,15 @@ impl<'a, K: Kept> Ragged<'a, K> {
     /// The block and the bit of a row behind the head.
     #[inline(always)]
     fn place(&self, row: u32) -> (&'a [u32], u32) {
-        let row = row - self.n_head;
+        let row = row - self.head.n_rows();
         let block = row as usize / BLOCK * self.sizes.width;
         (&self.index[block..][..self.sizes.width], row % BLOCK as u32)
     }
 }
 
 // SAFETY: `check` has seen that the end of every block's records leaves room for the longest read; a
-// record begins before that end. The head has whole rows. `kept` is held below `dim`; a row that is
-// absent keeps nothing.
+// record begins before that end. The longest read is that of as many values as the planes can count. The
+// head has whole rows; a row that is absent keeps nothing.
 unsafe impl<K: Kept> Storage for Ragged<'_, K> {
     const MASKED: bool = K::MASKED;
     const INDIRECT: bool = true;
@@ -291,52 +273,43 @@ unsafe impl<K: Kept> Storage for Ragged<'_, K> {
 
     #[inline(always)]
     fn prefetch_index(&self, row: u32) {
-        // Of rows in the head: what they need is found without an index.
-        let row = row.wrapping_sub(self.n_head).min(ABSENT - self.n_head);
+        // Of a row in the head that of the first block: nothing far away.
+        let row = row.saturating_sub(self.head.n_rows());
         let block = row as usize / BLOCK * self.sizes.width;
         prefetch_line(self.index.as_ptr().wrapping_add(block));
     }
 
     #[inline(always)]
     unsafe fn locate<L: Lanes>(&self, row: u32) -> Record {
-        if row < self.n_head {
-            let at = self
-                .head
-                .as_ptr()
-                .wrapping_add(row as usize * self.sizes.full);
-            return Record::full(at, self.sizes.full as u32, self.dim);
+        if self.head.has(row) {
+            return self.head.record(row);
         }
-        if row == ABSENT {
-            return Record::EMPTY;
-        }
-        let (block, at) = self.place(row);
-        let (planes, weights) = (block[1..].as_ptr(), self.sizes.weights.as_ptr());
-        // SAFETY: a block has as many planes; there are weights for 16.
-        let (bytes, bits) = unsafe { L::weigh(planes, weights, self.sizes.n_planes, at) };
-        let start = block[0] as usize * ALIGN + bytes as usize;
-        let at = self.payload.as_ptr().wrapping_add(start);
-        // The number less one in the upper bits, and 0 if none is kept.
-        let kept = (bits >> 1) + (bits & 1);
+        // Without a branch, which would be hard to predict: an absent row finds the first one.
+        let behind = select_unpredictable(row == ABSENT, 0, row - self.head.n_rows());
+        let weights = self.sizes.weights.as_ptr();
+        // SAFETY: the row exists, so there is a block for it, with a word and as many planes; there is a
+        // first block in any case, and weights for 16.
+        let (start, (bytes, bits)) = unsafe {
+            let block = behind as usize / BLOCK * self.sizes.width;
+            let block = self.index.as_ptr().add(block);
+            let at = behind % BLOCK as u32;
+            (
+                *block,
+                L::weigh(block.add(1), weights, self.sizes.n_planes, at),
+            )
+        };
+        let start = start as usize * ALIGN + bytes as usize;
         Record {
-            at,
-            bytes: self.sizes.weights[0] + kept * self.sizes.weights[2] / 2,
-            kept: kept.min(self.dim),
-            mask: if bits & 1 == 0 {
-                Record::EMPTY.mask
-            } else {
-                at
-            },
-            values: at.wrapping_add(self.sizes.mask),
+            at: self.payload.as_ptr().wrapping_add(start),
+            // The number less one in the upper bits, and 0 if none is kept.
+            kept: select_unpredictable(row == ABSENT, 0, (bits >> 1) + (bits & 1)),
+            form: RecordForm::Own,
         }
     }
 
     fn row(&self, row: u32) -> StoredRow<'_> {
-        if row < self.n_head {
-            return StoredRow {
-                mask: None,
-                kept: self.dim as usize,
-                values: &self.head[row as usize * self.sizes.full..][..self.sizes.full],
-            };
+        if self.head.has(row) {
+            return self.head.row(row);
         }
         let (block, at) = self.place(row);
         let bit = |plane: u32| (plane >> at & 1) as usize;
@@ -349,7 +322,7 @@ unsafe impl<K: Kept> Storage for Ragged<'_, K> {
         let (mask, values) = self.payload[start..].split_at(self.sizes.mask);
         StoredRow {
             mask: K::MASKED.then_some(mask),
-            kept: kept.min(self.dim as usize),
+            kept,
             values,
         }
     }

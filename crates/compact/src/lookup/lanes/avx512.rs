@@ -92,6 +92,12 @@ unsafe impl Lanes for Avx512 {
     }
 
     #[inline(always)]
+    unsafe fn expand_f32(at: *const u8, mask: u16) -> Self {
+        // SAFETY: as many values are read as the mask has bits.
+        Self(unsafe { _mm512_maskz_expandloadu_ps(mask, at.cast()) })
+    }
+
+    #[inline(always)]
     unsafe fn expand(self, mask: u16) -> Self {
         // SAFETY: as above.
         Self(unsafe { _mm512_maskz_expand_ps(mask, self.0) })

@@ -48,6 +48,13 @@ pub unsafe trait Lanes: Copy {
     /// The lanes below `n`; 0 in the others.
     unsafe fn first(self, n: usize) -> Self;
 
+    /// As many 32-bit floats as `mask` has bits, in the lanes whose bit is set; 0 in the others.
+    #[inline(always)]
+    unsafe fn expand_f32(at: *const u8, mask: u16) -> Self {
+        // SAFETY: said by the caller.
+        unsafe { Self::load_f32(at, mask.count_ones() as usize).expand(mask) }
+    }
+
     /// The first lanes, moved in order to the lanes whose bit is set; 0 in the others.
     unsafe fn expand(self, mask: u16) -> Self;
 
@@ -97,6 +104,7 @@ mod tests {
                 lanes(L::splat_f16(at)),
                 lanes(L::load_u8(at, 16).first(n)),
                 lanes(L::load_u8(at, 16).expand(mask)),
+                lanes(L::expand_f32(at, mask)),
                 short,
             ]
         }

@@ -11,7 +11,7 @@ use super::isa::Work;
 use super::lanes::{LANES, Lanes};
 use crate::bags::{Bags, Output, Pooling};
 use crate::prefetch::prefetch_line;
-use crate::structure::{ABSENT, Record, RecordForm, Storage};
+use crate::structure::{ABSENT, Head, Record, RecordForm, Storage};
 
 /// Ids between finding a record and reading it. 16 to 32 reached the speed of memory in our benches.
 const AHEAD: usize = 32;
@@ -58,28 +58,62 @@ pub struct Kernel<'k, 'o, S, F, B, const N: usize> {
 impl<S: Storage, F: Format, B: Shape, const N: usize> Work for Kernel<'_, '_, S, F, B, N> {
     #[inline(always)]
     unsafe fn run<L: Lanes>(self) {
-        let mut row = Row::<L, S, F, N> {
-            storage: self.storage,
+        // SAFETY: ids, bags and output have been checked; the processor has the instructions of `L`.
+        unsafe {
+            match self.storage.head() {
+                Some(head) if B::SINGLE => self.run_sorted::<L>(head),
+                _ => self.run_in_order::<L>(),
+            }
+        }
+    }
+}
+
+impl<S: Storage, F: Format, B: Shape, const N: usize> Kernel<'_, '_, S, F, B, N> {
+    /// A vector that rows are added to.
+    ///
+    /// # Safety
+    /// The processor has the instructions of `L`.
+    #[inline(always)]
+    unsafe fn row<L: Lanes, T: Storage>(&self, storage: T) -> Row<L, T, F, N> {
+        Row {
+            storage,
             format: PhantomData,
             dim: self.dim,
             first_vector: self.first_vector,
-            // SAFETY: said by the caller.
+            // SAFETY: said above.
             sums: [unsafe { L::splat(0.0) }; N],
-        };
+        }
+    }
+
+    /// Where the pooled vector of sample `b` goes, from the first column of this pass on.
+    #[inline(always)]
+    fn out(&self, b: usize) -> *mut f32 {
+        let at = self.out.start + b * self.out.stride + self.first_vector * LANES;
+        self.out.values.as_ptr().cast_mut().wrapping_add(at)
+    }
+
+    /// Columns from the first one of this pass on.
+    #[inline(always)]
+    fn n_columns(&self) -> usize {
+        self.dim - self.first_vector * LANES
+    }
+
+    /// Bag after bag.
+    ///
+    /// # Safety
+    /// As [`run`](Work::run), and bags and output have been checked.
+    #[inline(always)]
+    unsafe fn run_in_order<L: Lanes>(&self) {
         let mut ahead = Ahead::new(self.bags.ids);
-        let first_column = self.first_vector * LANES;
-        let out = self.out.values.as_mut_ptr();
-        let out = out.wrapping_add(self.out.start + first_column);
-        let n_columns = self.dim - first_column;
-        // SAFETY: ids, bags and output have been checked; the processor has the instructions of `L`.
+        // SAFETY: said above.
         unsafe {
+            let mut row = self.row::<L, S>(self.storage);
             ahead.begin(&row);
             for b in 0..self.bags.n() {
-                let out = out.wrapping_add(b * self.out.stride);
                 row.sums = [L::splat(0.0); N];
                 if B::SINGLE {
                     row.add(ahead.next(&row, b), 1.0);
-                    row.store(out, n_columns, self.unit);
+                    row.store(self.out(b), self.n_columns(), self.unit);
                     continue;
                 }
                 let range = self.bags.range(b);
@@ -88,8 +122,99 @@ impl<S: Storage, F: Format, B: Shape, const N: usize> Work for Kernel<'_, '_, S,
                     let weight = self.bags.weights.map_or(1.0, |w| *w.get_unchecked(p));
                     row.add(ahead.next(&row, p), weight);
                 }
-                row.store(out, n_columns, self.unit * self.share(n_ids));
+                let scale = self.unit * self.share(n_ids);
+                row.store(self.out(b), self.n_columns(), scale);
             }
+        }
+    }
+
+    /// Single ids: first those of the head, then the others, then those of rows that are absent, so that
+    /// no branch depends on which rows are looked up.
+    ///
+    /// # Safety
+    /// As [`run_in_order`](Self::run_in_order), and every bag is one id of weight 1.
+    #[inline(always)]
+    unsafe fn run_sorted<L: Lanes>(&self, head: Head<'_>) {
+        let mut sorted = Sorted::new();
+        for (i, ids) in self.bags.ids.chunks(SORTED).enumerate() {
+            sorted.sort(ids, head.n_rows());
+            let start = i * SORTED;
+            // SAFETY: said above.
+            unsafe {
+                self.pass::<L, Head<'_>>(head, &sorted.lists[0], start);
+                self.pass::<L, S>(self.storage, &sorted.lists[1], start);
+                let zeros = self.row::<L, S>(self.storage);
+                let absent = &sorted.lists[2];
+                for &place in &absent.places[..absent.n] {
+                    zeros.store(self.out(start + place as usize), self.n_columns(), 1.0);
+                }
+            }
+        }
+    }
+
+    /// Looks up one list, whose places count from sample `start`.
+    ///
+    /// # Safety
+    /// As [`run_sorted`](Self::run_sorted).
+    #[inline(always)]
+    unsafe fn pass<L: Lanes, T: Storage>(&self, storage: T, list: &List, start: usize) {
+        let mut ahead = Ahead::new(&list.ids[..list.n]);
+        // SAFETY: said above.
+        unsafe {
+            let mut row = self.row::<L, T>(storage);
+            ahead.begin(&row);
+            for (p, &place) in list.places[..list.n].iter().enumerate() {
+                row.sums = [L::splat(0.0); N];
+                row.add(ahead.next(&row, p), 1.0);
+                let out = self.out(start + place as usize);
+                row.store(out, self.n_columns(), self.unit);
+            }
+        }
+    }
+}
+
+/// Ids that are sorted together.
+const SORTED: usize = 1024;
+
+/// Ids of one kind, and which of the sorted ones they are.
+struct List {
+    ids: [u32; SORTED + 1],
+    places: [u16; SORTED + 1],
+    n: usize,
+}
+
+/// Ids in the head; behind it; absent.
+struct Sorted {
+    lists: [List; 3],
+}
+
+impl Sorted {
+    #[inline(always)]
+    fn new() -> Self {
+        let list = || List {
+            ids: [0; SORTED + 1],
+            places: [0; SORTED + 1],
+            n: 0,
+        };
+        Self {
+            lists: [list(), list(), list()],
+        }
+    }
+
+    /// Sorts at most [`SORTED`] ids: each is written to every list, and stays where it belongs.
+    #[inline(always)]
+    fn sort(&mut self, ids: &[u32], n_head: u32) {
+        let mut n = [0; 3];
+        for (place, &id) in ids.iter().enumerate().take(SORTED) {
+            let kinds = [id < n_head, id >= n_head && id != ABSENT, id == ABSENT];
+            for ((list, n), kind) in self.lists.iter_mut().zip(&mut n).zip(kinds) {
+                list.ids[*n] = id;
+                list.places[*n] = place as u16;
+                *n = (*n + usize::from(kind)).min(SORTED);
+            }
+        }
+        for (list, n) in self.lists.iter_mut().zip(n) {
+            list.n = n;
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use safetensors::tensor::Dtype;
 
-use super::{Buffer, Data, Form, Record, Storage, StoredRow, Tensors};
+use super::{Buffer, Data, Form, Head, Record, Storage, StoredRow, Tensors};
 use crate::error::FormError;
 use crate::lookup::Lanes;
 use crate::rows::Rows;
@@ -65,6 +65,10 @@ unsafe impl Storage for Dense<'_> {
     const MASKED: bool = false;
     const INDIRECT: bool = false;
     const SKIPS_ABSENT: bool = true;
+
+    fn head(&self) -> Option<Head<'_>> {
+        None
+    }
 
     #[inline(always)]
     fn prefetch_index(&self, _: u32) {}

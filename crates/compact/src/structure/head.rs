@@ -5,8 +5,9 @@
 
 use safetensors::tensor::Dtype;
 
-use super::{Buffer, Data, Form, Record, StoredRow, Tensors};
+use super::{Buffer, Data, Form, Record, Storage, StoredRow, Tensors};
 use crate::error::FormError;
+use crate::lookup::Lanes;
 use crate::rows::Rows;
 use crate::values::Values;
 
@@ -74,11 +75,34 @@ impl<'a> Head<'a> {
 
     /// The same for those who read value by value.
     #[inline(always)]
-    pub fn row(&self, row: u32) -> StoredRow<'a> {
+    pub fn stored(&self, row: u32) -> StoredRow<'a> {
         StoredRow {
             mask: None,
             kept: self.dim as usize,
             values: &self.bytes[row as usize * self.row_bytes..][..self.row_bytes],
         }
+    }
+}
+
+// SAFETY: the tensor has `n_rows` records of `dim` values.
+unsafe impl Storage for Head<'_> {
+    const MASKED: bool = false;
+    const INDIRECT: bool = false;
+    const SKIPS_ABSENT: bool = true;
+
+    fn head(&self) -> Option<Head<'_>> {
+        None
+    }
+
+    #[inline(always)]
+    fn prefetch_index(&self, _: u32) {}
+
+    #[inline(always)]
+    unsafe fn locate<L: Lanes>(&self, row: u32) -> Record {
+        self.record(row)
+    }
+
+    fn row(&self, row: u32) -> StoredRow<'_> {
+        self.stored(row)
     }
 }

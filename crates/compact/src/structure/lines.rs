@@ -4,7 +4,7 @@
 
 use safetensors::tensor::Dtype;
 
-use super::{Buffer, Data, Form, Record, Storage, StoredRow, Tensors};
+use super::{Buffer, Data, Form, Head, Record, Storage, StoredRow, Tensors};
 use crate::error::{EncodeError, FormError};
 use crate::lookup::Lanes;
 use crate::rows::Rows;
@@ -88,6 +88,10 @@ unsafe impl Storage for Lines<'_> {
     const MASKED: bool = false;
     const INDIRECT: bool = false;
     const SKIPS_ABSENT: bool = true;
+
+    fn head(&self) -> Option<Head<'_>> {
+        None
+    }
 
     #[inline(always)]
     fn prefetch_index(&self, _: u32) {}

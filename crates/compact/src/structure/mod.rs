@@ -23,6 +23,7 @@ use serde::{Deserialize, Serialize};
 
 pub(crate) use buffer::{Buffer, Data, Tensors};
 pub(crate) use dense::Dense;
+pub(crate) use head::Head;
 pub(crate) use lines::Lines;
 pub(crate) use positions::{Positions, Run};
 pub(crate) use presence::Presence;
@@ -238,6 +239,9 @@ pub(crate) unsafe trait Storage: Copy + Sync {
     const INDIRECT: bool;
     /// Whether rows that are absent must not be asked for: all others keep as many values.
     const SKIPS_ABSENT: bool;
+
+    /// The leading rows that stand apart, if there may be any.
+    fn head(&self) -> Option<Head<'_>>;
 
     /// Asks for the memory that finding `row` will read.
     fn prefetch_index(&self, row: u32);

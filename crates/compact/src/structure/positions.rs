@@ -355,7 +355,7 @@ impl<'a> Positions<'a> {
     #[inline(always)]
     pub unsafe fn locate<L: Lanes>(&self, row: u32) -> Run<'a> {
         if self.head.has(row) {
-            return Run::Head(self.head.row(row));
+            return Run::Head(self.head.stored(row));
         }
         if row == ABSENT {
             return Run::EMPTY;

@@ -272,6 +272,11 @@ unsafe impl<K: Kept> Storage for Ragged<'_, K> {
     const SKIPS_ABSENT: bool = false;
 
     #[inline(always)]
+    fn head(&self) -> Option<Head<'_>> {
+        Some(self.head)
+    }
+
+    #[inline(always)]
     fn prefetch_index(&self, row: u32) {
         // Of a row in the head that of the first block: nothing far away.
         let row = row.saturating_sub(self.head.n_rows());
@@ -309,7 +314,7 @@ unsafe impl<K: Kept> Storage for Ragged<'_, K> {
 
     fn row(&self, row: u32) -> StoredRow<'_> {
         if self.head.has(row) {
-            return self.head.row(row);
+            return self.head.stored(row);
         }
         let (block, at) = self.place(row);
         let bit = |plane: u32| (plane >> at & 1) as usize;

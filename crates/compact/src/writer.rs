@@ -7,10 +7,10 @@ use safetensors::tensor::{Dtype, TensorView};
 use slimbed_files::write_atomically;
 
 use crate::container::write_tensors;
-use crate::encode::{Encoded, Encoding, TableStats, encode};
+use crate::encode::{Choice, Encoded, Encoder, Encoding, TableStats, encode};
 use crate::manifest::{FORMAT_VERSION, KEY, checksum};
 use crate::structure::Buffer;
-use crate::{ArtefactError, FieldEntry, Manifest, PartEntry, Pooling, Rows, Sharing};
+use crate::{ArtefactError, FieldEntry, Manifest, PartEntry, Pooling, Rows, Sharing, TableSource};
 
 /// Rows to be stored, and how.
 #[derive(Clone, Copy, Debug)]
@@ -90,9 +90,87 @@ pub fn write(
         .iter()
         .map(|field| store(path, field))
         .collect::<Result<_, _>>()?;
+    write_stored(path, &stored, dense, model, training)
+}
+
+/// Stores the tables of `source` one after the other, each as its encoder chooses, and writes an artefact as
+/// [`write`] does. No more than one exact table is in memory at a time, besides what is going to be written.
+///
+/// # Errors
+/// As [`write`], and those of the source.
+pub fn pack(
+    path: &Path,
+    source: &dyn TableSource,
+    encoders: &[Encoder],
+    dense: &[DenseTensor<'_>],
+    model: serde_json::Value,
+    training: serde_json::Value,
+) -> Result<Packed, ArtefactError> {
+    let (mut stored, mut choices) = (Vec::new(), Vec::new());
+    for (f, (field, encoder)) in source.fields().iter().zip(encoders).enumerate() {
+        let values = source.rows(f)?;
+        let rows = Rows::new(&values, field.dim).map_err(|source| ArtefactError::Encode {
+            path: path.to_owned(),
+            field: field.name.clone(),
+            source,
+        })?;
+        let choice = encoder.choose(&TableStats::of(rows));
+        let encoding = choice.taken.encoding;
+        let table = FieldTable::new(&field.name, rows, encoding, field.pooling);
+        stored.push(store(path, &table)?.into_owned());
+        choices.push(choice);
+    }
+    let manifest = write_stored(path, &stored, dense, model, training)?;
+    Ok(Packed { manifest, choices })
+}
+
+/// What [`pack`] has done.
+#[derive(Clone, Debug)]
+pub struct Packed {
+    /// What the artefact says of itself.
+    pub manifest: Manifest,
+    /// What was weighed for each table.
+    pub choices: Vec<Choice>,
+}
+
+/// A table in its stored form.
+struct Stored<'a> {
+    entry: FieldEntry,
+    parts: Vec<Encoded<'a>>,
+    projection: Option<Projection<'a>>,
+}
+
+impl Stored<'_> {
+    /// The same with memory of its own; only for tables without projection.
+    fn into_owned(self) -> Stored<'static> {
+        let owned = |encoded: Encoded<'_>| Encoded {
+            buffers: encoded
+                .buffers
+                .into_iter()
+                .map(Buffer::into_owned)
+                .collect(),
+            unit_log2: encoded.unit_log2,
+            n_present: encoded.n_present,
+        };
+        Stored {
+            entry: self.entry,
+            parts: self.parts.into_iter().map(owned).collect(),
+            projection: None,
+        }
+    }
+}
+
+fn write_stored(
+    path: &Path,
+    stored: &[Stored<'_>],
+    dense: &[DenseTensor<'_>],
+    model: serde_json::Value,
+    training: serde_json::Value,
+) -> Result<Manifest, ArtefactError> {
     let mut views = Views::new(path);
-    for (entry, field, parts) in &stored {
-        for (i, part) in parts.iter().enumerate() {
+    for field in stored {
+        let entry = &field.entry;
+        for (i, part) in field.parts.iter().enumerate() {
             for buffer in &part.buffers {
                 views.insert_buffer(entry.tensor(i), buffer)?;
             }
@@ -109,7 +187,7 @@ pub fn write(
     let manifest = Manifest {
         format_version: FORMAT_VERSION,
         checksums: views.checksums(),
-        fields: stored.iter().map(|(entry, ..)| entry.clone()).collect(),
+        fields: stored.iter().map(|field| field.entry.clone()).collect(),
         model,
         training,
     };
@@ -117,9 +195,7 @@ pub fn write(
     Ok(manifest)
 }
 
-type Stored<'f, 'a> = (FieldEntry, &'f FieldTable<'a>, Vec<Encoded<'a>>);
-
-fn store<'f, 'a>(path: &Path, field: &'f FieldTable<'a>) -> Result<Stored<'f, 'a>, ArtefactError> {
+fn store<'a>(path: &Path, field: &FieldTable<'a>) -> Result<Stored<'a>, ArtefactError> {
     let parts = field.parts.iter();
     let encoded: Vec<_> = parts
         .map(|part| encode(part.rows, part.encoding))
@@ -138,7 +214,11 @@ fn store<'f, 'a>(path: &Path, field: &'f FieldTable<'a>) -> Result<Stored<'f, 'a
             expected,
             found,
         })?;
-    Ok((entry, field, encoded))
+    Ok(Stored {
+        entry,
+        parts: encoded,
+        projection: field.projection,
+    })
 }
 
 fn entry(field: &FieldTable<'_>, encoded: &[Encoded<'_>]) -> FieldEntry {

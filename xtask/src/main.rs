@@ -4,6 +4,7 @@
 //! Exit codes: 0 success, 2 bad input, usage or configuration, 1 anything else. See [`failure`].
 
 mod bench;
+mod card;
 mod cli;
 mod data;
 mod device;

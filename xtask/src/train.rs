@@ -10,6 +10,7 @@ use slimbed_data::Dataset;
 use slimbed_rng::Seed;
 use slimbed_train::{Report, RunRequest, SavedRun, Standing, parse_pair, resolve};
 
+use crate::card;
 use crate::cli::Common;
 use crate::device::DeviceArg;
 use crate::failure::BadInput;
@@ -25,11 +26,16 @@ Examples:
   cargo xtask train --data prepared/mine --set train.epochs=2 --set model.dim=8
   cargo xtask train --data datasets/criteo-kaggle.toml --input day_0.gz day_1.gz --json
   cargo xtask train --precision bf16 --set train.batch_size=2048
+  cargo xtask train --set export.values=int4 --set export.prefer=size
+  cargo xtask train --set export.max_auc_drop=0.0005
   cargo xtask train --resume runs/synthetic-dlrm-s1    go on with a run that was stopped
 
 The run leaves runs/<name>/ with its settings, metrics.jsonl, TensorBoard events, the last and the \
 best checkpoint, export/model.safetensors and report.json. Weights are selected on the validation \
 split; the test split is scored once, with the reloaded file.
+
+The tables are shipped as export.* says. The proof card at the end shows the bytes of the file, the memory it \
+takes, and what both it and the exact rows score and answer: each was written, closed and opened again.
 
 A run that was stopped, in whatever way, goes on with --resume from its last checkpoint, with its own \
 settings, seed and data, and ends with the bits it would have ended with had it never stopped.
@@ -62,7 +68,12 @@ Settings (--set key=value, defaults in brackets; a recipe may have others):
   train.checkpoint_every [0]        steps between checkpoints besides those at validations; 0: none
   train.patience [3]                validations without a better AUC before stopping; 0: never
   train.log_every [50]              steps between two lines of the training loss
-  train.shuffle_window [64]         blocks of 4,096 rows shuffled together";
+  train.shuffle_window [64]         blocks of 4,096 rows shuffled together
+  export.values [int8]              tables in the shipped file: f32, f16, int8, int4
+  export.prefer [speed]             its encoding: speed (the fastest of at most 1.5 times the bound), size
+  export.max_auc_drop [0]           in place of values: the smallest per field that lose at most this much
+                                    validation AUC; 0: off
+  export.keep_exact [false]         keep the exact rows as export/exact.safetensors";
 
 /// Under this name a run remembers the highest AUC that can be expected.
 const BAYES_AUC: &str = "bayes_auc";
@@ -226,8 +237,6 @@ impl Trained {
                 format!("{:.4}", report.test.calibration),
             ),
             ("artefact", report.artefact.display().to_string()),
-            ("artefact size", human_bytes(report.artefact_bytes)),
-            ("dense size", human_bytes(report.dense_bytes)),
             ("peak memory", human_bytes(report.peak_rss_bytes)),
             (
                 "training speed",
@@ -239,8 +248,10 @@ impl Trained {
         if let Some(bayes) = self.bayes_auc {
             rows.insert(7, ("best possible AUC", format!("{bayes:.6}")));
         }
-        rows.iter()
+        let rows = rows.iter();
+        let rows: String = rows
             .map(|(name, value)| format!("{name:<24} {value}\n"))
-            .collect()
+            .collect();
+        format!("{rows}\n{}", card::table(&report.card))
     }
 }

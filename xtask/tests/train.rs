@@ -67,8 +67,20 @@ fn a_run_reports_what_the_reloaded_file_scores() {
     let file = dir.path().join(&run).join("export/model.safetensors");
     assert_eq!(report["artefact_bytes"], fs::metadata(&file).unwrap().len());
 
+    check_card(&report);
+    assert!(
+        !dir.path()
+            .join(&run)
+            .join("export/exact.safetensors")
+            .exists()
+    );
+
     let evaluated = json(dir.path(), &["eval", &run]);
     assert_eq!(evaluated["metrics"]["auc"], report["test_auc"]);
+    assert_eq!(
+        evaluated["metrics"]["auc"],
+        report["card"]["quality"]["test"]["auc"]
+    );
     let validation = json(dir.path(), &["eval", &run, "--split", "validation"]);
     assert_eq!(validation["metrics"]["auc"], report["val_auc"]);
     let inspected = json(dir.path(), &["inspect", &run, "--verify"]);
@@ -82,6 +94,49 @@ fn a_run_reports_what_the_reloaded_file_scores() {
     ] {
         assert!(dir.path().join(&run).join(name).is_file(), "{name}");
     }
+}
+
+/// The default run ships a smaller file, and its card adds up.
+fn check_card(report: &Value) {
+    let card = &report["card"];
+    let number = |value: &Value| value.as_f64().unwrap();
+    let (bytes, dense) = (number(&card["bytes"]), number(&card["dense_bytes"]));
+    assert_eq!(card["bytes"], report["artefact_bytes"]);
+    assert!(bytes < 0.5 * dense, "{card}");
+    assert!((number(&card["ratio"]) - dense / bytes).abs() < 1e-9);
+    let parts = &card["parts"];
+    let sum: f64 = ["tables", "weights", "header"]
+        .map(|part| number(&parts[part]))
+        .iter()
+        .sum();
+    assert_eq!(sum, bytes);
+    let kinds = parts["table_parts"].as_object().unwrap();
+    assert_eq!(
+        kinds.values().map(number).sum::<f64>(),
+        number(&parts["tables"])
+    );
+    if cfg!(target_os = "linux") {
+        let resident = &card["resident"];
+        let scored = number(&resident["scored"]);
+        assert!(scored >= number(&resident["mapped"]), "{card}");
+        // Whole pages.
+        assert!(scored > 0.0 && scored < bytes + 8192.0, "{card}");
+    }
+    for split in ["validation", "test"] {
+        let quality = &card["quality"][split];
+        let drop = number(&quality["auc_before"]) - number(&quality["auc"]);
+        assert!(
+            drop != 0.0 && drop.abs() < 0.002,
+            "int8 rounds, but little: {card}"
+        );
+        assert!(number(&quality["logloss_before"]) > 0.0 && number(&quality["logloss"]) > 0.0);
+    }
+    let lookups = &card["lookups"];
+    assert_eq!(
+        number(&lookups["n_ids"]),
+        26.0 * number(&report["test"]["n"])
+    );
+    assert!(number(&lookups["per_s"]) > 0.0 && number(&lookups["per_s_before"]) > 0.0);
 }
 
 #[test]

@@ -82,7 +82,7 @@ impl ForeignFile {
     /// # Errors
     /// When there is none of that name; says so if the file is one of several shards.
     pub fn shape(&self, tensor: &str) -> Result<&[usize], ArtefactError> {
-        Ok(&self.tensor(tensor)?.1)
+        Ok(self.tensor(tensor)?.1)
     }
 
     /// The values of a tensor as f32.

@@ -4,7 +4,7 @@
 //! gives the whole set for one split. AUC is exact and global, with ties counted half ([`auc`]);
 //! [`BinnedAuc`] is its streaming form with a proven error bound. Sums run in a fixed order, so every
 //! result has the same bits for any number of threads. A NaN or a label that is not 0 or 1 is an error
-//! that names its position.
+//! that names its position. [`ProofCard`] holds what is measured of a reduced file.
 //!
 //! ```
 //! let logits = [-1.5, 0.3, 0.3, 2.0];
@@ -15,6 +15,7 @@
 //! ```
 
 mod binned;
+mod card;
 mod check;
 mod dead;
 mod error;
@@ -27,6 +28,7 @@ mod ranking;
 mod seeds;
 
 pub use binned::{BinnedAuc, BinnedEstimate};
+pub use card::{LookupRates, PartBytes, ProofCard, Quality, ResidentBytes, SplitQuality};
 pub use check::Label;
 pub use dead::{DeadCause, dead_cause};
 pub use error::MetricError;

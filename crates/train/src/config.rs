@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 use slimbed_embedding::{RowInit, SparseRule};
 use slimbed_fused::{DenseRule, Precision, WeightDecay};
 
-use crate::{Schedule, TrainError};
+use crate::{ExportConfig, Schedule, TrainError};
 
 /// Every setting of a run; the resolved form is saved beside its results.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -14,6 +14,8 @@ pub struct Config {
     pub model: ModelConfig,
     /// The training.
     pub train: TrainConfig,
+    /// The shipped file.
+    pub export: ExportConfig,
 }
 
 /// Settings of the network, keys `model.*`.
@@ -309,6 +311,7 @@ impl Config {
             ("train.embedding_weight_decay", train.embedding_weight_decay),
             ("train.embedding_init_std", train.embedding_init_std),
             ("train.clip_norm", train.clip_norm),
+            ("export.max_auc_drop", self.export.max_auc_drop),
         ] {
             check(
                 key,

@@ -1,6 +1,7 @@
 //! Where and with what a run was made.
 
 use std::fs;
+use std::path::Path;
 use std::process::Command;
 
 use serde::Serialize;
@@ -48,6 +49,34 @@ pub fn peak_rss_bytes() -> u64 {
     proc_value("/proc/self/status", "VmHWM").map_or(0, |text| kibibytes(&text))
 }
 
+/// Physical memory behind this process' mappings of the file at `path`, in bytes; `None` where the system does
+/// not tell.
+pub fn resident_bytes_of(path: &Path) -> Option<u64> {
+    let path = path.canonicalize().ok()?;
+    let smaps = fs::read_to_string("/proc/self/smaps").ok()?;
+    Some(resident_bytes(&smaps, path.to_str()?))
+}
+
+fn resident_bytes(smaps: &str, path: &str) -> u64 {
+    let (mut n_bytes, mut is_ours) = (0, false);
+    for line in smaps.lines() {
+        match line.strip_prefix("Rss:") {
+            Some(size) if is_ours => n_bytes += kibibytes(size),
+            Some(_) => {}
+            // A mapping begins with its addresses: its path may have blanks, but stands behind five columns.
+            None if line
+                .split(' ')
+                .next()
+                .is_some_and(|word| !word.ends_with(':')) =>
+            {
+                is_ours = line.ends_with(path) && line.trim_end_matches(path).ends_with(' ');
+            }
+            None => {}
+        }
+    }
+    n_bytes
+}
+
 /// The value of the first line `key : value` of a file of the proc file system.
 fn proc_value(path: &str, key: &str) -> Option<String> {
     let text = fs::read_to_string(path).ok()?;
@@ -82,6 +111,23 @@ fn commit() -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_memory_of_a_file_is_that_of_all_its_mappings() {
+        let smaps = "\
+7f00-7f10 r--p 00000000 fe:00 42                         /tmp/a b/model
+Size:                 64 kB
+Rss:                  12 kB
+7f10-7f20 r--p 00000000 fe:00 43                         /other/tmp/a b/model
+Rss:                  100 kB
+7f20-7f30 rw-p 00000000 00:00 0
+Rss:                  1000 kB
+7f30-7f40 r--p 00000000 fe:00 42                         /tmp/a b/model
+Rss:                  4 kB
+VmFlags: rd mr
+";
+        assert_eq!(resident_bytes(smaps, "/tmp/a b/model"), 16 * 1024);
+    }
 
     #[cfg(target_os = "linux")]
     #[test]

@@ -3,9 +3,9 @@
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
-use slimbed_eval::Metrics;
+use slimbed_eval::{Metrics, ProofCard};
 
-/// The result of a run; quality is always that of the reloaded artefact.
+/// The result of a run; quality is always that of the reloaded artefact, unless it says *before*.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Report {
     /// Name of the run's folder.
@@ -46,4 +46,6 @@ pub struct Report {
     pub best_step: u64,
     /// The artefact.
     pub artefact: PathBuf,
+    /// What it saves and costs beside the exact rows.
+    pub card: ProofCard,
 }

@@ -1,21 +1,22 @@
-//! A whole run: train, select, export, reload, score.
+//! A whole run: train, select, export, reload, score, compare.
 
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use candle_core::Device;
 use serde_json::{Map, Value, json};
+use slimbed_compact::{Artefact, StoredTables};
 use slimbed_data::{Dataset, Split};
-use slimbed_eval::Metrics;
 use slimbed_files::IoContext;
 use slimbed_rng::Seed;
 
 use crate::environment::{Environment, peak_rss_bytes};
 use crate::export::export;
-use crate::progress::{Watched, bar};
+use crate::progress::Watched;
+use crate::proof::{Proof, prove};
 use crate::recorder::Recorder;
-use crate::run_dir::write_json;
-use crate::scoring::score_artefact;
+use crate::run_dir::{run_file, write_json};
+use crate::ship::{ShipRequest, ship};
 use crate::{Config, Outcome, Report, RunDir, RunInfo, SavedRun, Standing, TrainError, Trainer};
 
 /// What a run is to do.
@@ -37,8 +38,8 @@ pub struct RunRequest<'a> {
     pub extra: Map<String, Value>,
 }
 
-/// Trains, keeps the best weights by validation AUC, writes the artefact, reopens it, and scores the
-/// validation and the test split with it.
+/// Trains, keeps the best weights by validation AUC, writes the exact rows and from them the artefact,
+/// reopens both, and scores the validation and the test split with each.
 ///
 /// A run that is killed can go on from its last checkpoint: see [`resume`].
 ///
@@ -95,6 +96,38 @@ pub fn resume(saved: &SavedRun, dataset: &Dataset, device: &Device) -> Result<Re
     job.finish()
 }
 
+/// Writes the exact rows of a finished run's best step to `path`, from its checkpoint: the bytes that
+/// `export.keep_exact` would have kept.
+///
+/// # Errors
+/// When the run is not finished, the data has changed, or the checkpoint is missing or damaged.
+pub fn rebuild_exact(
+    saved: &SavedRun,
+    dataset: &Dataset,
+    device: &Device,
+    path: &Path,
+) -> Result<(), TrainError> {
+    let (dir, info) = (saved.dir(), saved.info());
+    let Standing::Finished(report) = saved.standing()? else {
+        return Err(run_file(
+            dir.path(),
+            "the run is not finished: `train --resume` ends it",
+        ));
+    };
+    info.check_data(dataset)?;
+    let job = Job {
+        dir,
+        dataset,
+        config: saved.config(),
+        seed: Seed::new(info.seed),
+        device,
+    };
+    let mut trainer = Trainer::new(dataset, job.config, job.seed, device)?;
+    trainer.restore(&dir.checkpoints())?;
+    trainer.load_best(&dir.checkpoints())?;
+    job.export(&trainer, report.best_step, path)
+}
+
 /// A run in its folder.
 struct Job<'a> {
     dir: &'a RunDir,
@@ -107,13 +140,29 @@ struct Job<'a> {
 impl Job<'_> {
     /// Does what is left of the run.
     fn finish(&self) -> Result<Report, TrainError> {
-        // On a thread of the pool, so that a step forks from there instead of being handed over.
-        let (outcome, dense_bytes) = rayon::scope(|_| self.train_and_export())?;
+        // On a thread of the pool, so that a step forks from there instead of being handed over. The tables
+        // are gone afterwards: everything else is done with files.
+        let outcome = rayon::scope(|_| self.train())?;
         let trained = Instant::now();
-        let validation = self.artefact_metrics(Split::Validation)?;
-        let test = self.artefact_metrics(Split::Test)?;
-        let artefact = self.dir.artefact();
-        let report = Report {
+        let (exact, artefact) = (self.dir.exact(), self.dir.artefact());
+        self.ship(&exact, &artefact)?;
+        let proof = prove(&exact, &artefact, self.dataset, self.device)?;
+        if !self.config.export.keep_exact {
+            std::fs::remove_file(&exact).at("remove", &exact)?;
+        }
+        let total_secs = outcome.times.total_secs + trained.elapsed().as_secs_f64();
+        let report = self.report(&outcome, total_secs, proof);
+        write_json(&self.dir.report(), &report)?;
+        Ok(report)
+    }
+
+    fn report(&self, outcome: &Outcome, total_secs: f64, proof: Proof) -> Report {
+        let Proof {
+            card,
+            validation,
+            test,
+        } = proof;
+        Report {
             run: self.dir.id(),
             method: "none".into(),
             data: self.dataset.meta().name.clone(),
@@ -124,23 +173,21 @@ impl Job<'_> {
             test_auc: test.auc,
             test_logloss: test.logloss,
             test,
-            artefact_bytes: file_bytes(&artefact)?,
-            dense_bytes,
+            artefact_bytes: card.bytes,
+            dense_bytes: card.dense_bytes,
             peak_rss_bytes: peak_rss_bytes(),
             train_samples_per_s: outcome.times.samples_per_s(),
             train_secs: outcome.times.train_secs,
-            total_secs: outcome.times.total_secs + trained.elapsed().as_secs_f64(),
+            total_secs,
             n_steps: outcome.n_steps,
             best_step: outcome.best_step,
-            artefact,
-        };
-        write_json(&self.dir.report(), &report)?;
-        Ok(report)
+            artefact: self.dir.artefact(),
+            card,
+        }
     }
 
-    /// Also returns the bytes that the exported values take as dense floats. The tables are gone
-    /// afterwards: the file is scored without them.
-    fn train_and_export(&self) -> Result<(Outcome, u64), TrainError> {
+    /// Trains, and writes the exact rows of the best step.
+    fn train(&self) -> Result<Outcome, TrainError> {
         let checkpoints = self.dir.checkpoints();
         let mut trainer = Trainer::new(self.dataset, self.config, self.seed, self.device)?;
         trainer.restore(&checkpoints)?;
@@ -148,9 +195,9 @@ impl Job<'_> {
         let outcome = trainer.run(&checkpoints, &mut watched)?;
         drop(watched);
         trainer.load_best(&checkpoints)?;
-        let dense_bytes = self.export(&trainer, outcome.best_step)?;
+        self.export(&trainer, outcome.best_step, &self.dir.exact())?;
         let times = trainer.times_now();
-        Ok((Outcome { times, ..outcome }, dense_bytes))
+        Ok(Outcome { times, ..outcome })
     }
 
     fn watched(&self, trainer: &Trainer<'_>) -> Result<Watched, TrainError> {
@@ -159,8 +206,7 @@ impl Job<'_> {
         Ok(Watched::new(recorder, n_samples, trainer.n_samples()))
     }
 
-    /// Writes the artefact and returns the bytes its values take as dense floats.
-    fn export(&self, trainer: &Trainer<'_>, best_step: u64) -> Result<u64, TrainError> {
+    fn export(&self, trainer: &Trainer<'_>, best_step: u64, path: &Path) -> Result<(), TrainError> {
         let training = json!({
             "data": self.dataset.meta().name,
             "method": "none",
@@ -169,19 +215,21 @@ impl Job<'_> {
             "config": self.config,
         });
         let (learner, spec) = (trainer.learner(), trainer.spec());
-        let path = self.dir.artefact();
-        let manifest = export(&path, learner, spec, self.dataset, training)?;
-        let tables = manifest.fields.iter().map(|field| field.dense_bytes());
-        Ok(tables.sum::<u64>() + 4 * learner.dense.network().n_params() as u64)
+        export(path, learner, spec, self.dataset, training)?;
+        Ok(())
     }
 
-    fn artefact_metrics(&self, split: Split) -> Result<Metrics, TrainError> {
-        let title = format!("score {}", split.name());
-        let bar = bar(self.dataset.n_rows(split), &title);
-        let path = self.dir.artefact();
-        let scores = score_artefact(&path, self.dataset, split, self.device, &|n| bar.inc(n));
-        bar.finish_and_clear();
-        scores?.metrics(split)
+    fn ship(&self, exact: &Path, artefact: &Path) -> Result<(), TrainError> {
+        let source = StoredTables::open(exact)?;
+        let training = Artefact::open(exact)?.manifest().training.clone();
+        let request = ShipRequest {
+            before: exact,
+            source: &source,
+            settings: &self.config.export,
+            dataset: Some(self.dataset),
+        };
+        ship(&request, artefact, training)?;
+        Ok(())
     }
 }
 
@@ -192,8 +240,4 @@ fn environment(dataset: &Dataset, info: &RunInfo) -> Value {
         "seed": info.seed,
         "data": dataset.meta(),
     })
-}
-
-fn file_bytes(path: &Path) -> Result<u64, TrainError> {
-    Ok(std::fs::metadata(path).at("read size of", path)?.len())
 }

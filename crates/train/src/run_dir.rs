@@ -21,7 +21,8 @@ use crate::{CheckpointPaths, Config, TrainError};
 /// events.out.tfevents.*  the same and the speed, for TensorBoard
 /// ckpt/{last,best}.safetensors
 /// ckpt/time.json         how long the run has taken
-/// export/model.safetensors
+/// export/model.safetensors   what is shipped
+/// export/exact.safetensors   the exact rows, with export.keep_exact only
 /// report.json            the result
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -131,6 +132,11 @@ impl RunDir {
     /// Where the artefact goes.
     pub fn artefact(&self) -> PathBuf {
         self.path.join("export/model.safetensors")
+    }
+
+    /// Where the exact rows go until the artefact has been measured beside them.
+    pub fn exact(&self) -> PathBuf {
+        self.path.join("export/exact.safetensors")
     }
 
     /// Where the log of metrics goes.

@@ -73,16 +73,27 @@ pub fn score_artefact(
 ) -> Result<Scores, TrainError> {
     let artefact = Artefact::open(path)?;
     artefact.verify()?;
-    let spec = ModelSpec::of(&artefact)?;
-    check_data(&spec, &artefact, dataset)?;
+    score_opened(&artefact, dataset, split, device, progress)
+}
+
+/// The same with an artefact that is open, and whose values are not verified.
+pub(crate) fn score_opened(
+    artefact: &Artefact,
+    dataset: &Dataset,
+    split: Split,
+    device: &Device,
+    progress: &dyn Fn(u64),
+) -> Result<Scores, TrainError> {
+    let spec = ModelSpec::of(artefact)?;
+    check_data(&spec, artefact, dataset)?;
     if device.is_cpu() {
-        let scorer = Scorer::new(&artefact)?;
+        let scorer = Scorer::new(artefact)?;
         return score_batches(dataset, split, progress, |batch, logits| {
             Ok(scorer.logits(&scored(batch, &bags(batch)), logits)?)
         });
     }
-    let tables = Tables::new(&artefact, &spec)?;
-    let mut dense = load_model(&artefact, device)?;
+    let tables = Tables::new(artefact, &spec)?;
+    let mut dense = load_model(artefact, device)?;
     let (mut embeddings, mut scratch) = (Vec::new(), LookupScratch::default());
     score_batches(dataset, split, progress, |batch, logits| {
         embeddings.resize(batch.n * dense.network().width(Value::EMBEDDINGS), 0.0);
@@ -92,7 +103,7 @@ pub fn score_artefact(
 }
 
 /// Reads a split batch by batch; `logits` writes those of a batch.
-fn score_batches(
+pub(crate) fn score_batches(
     dataset: &Dataset,
     split: Split,
     progress: &dyn Fn(u64),
@@ -117,7 +128,7 @@ fn score_batches(
 }
 
 /// The ids of a batch as the scorer takes them.
-fn bags(batch: &Batch) -> Vec<Bags<'_>> {
+pub(crate) fn bags(batch: &Batch) -> Vec<Bags<'_>> {
     let fields = batch.fields.iter();
     let bags = fields.map(|field| Bags {
         ids: &field.ids,
@@ -135,7 +146,11 @@ fn scored<'a>(batch: &'a Batch, fields: &'a [Bags<'a>]) -> slimbed_score::Batch<
     }
 }
 
-fn check_data(spec: &ModelSpec, artefact: &Artefact, dataset: &Dataset) -> Result<(), TrainError> {
+pub(crate) fn check_data(
+    spec: &ModelSpec,
+    artefact: &Artefact,
+    dataset: &Dataset,
+) -> Result<(), TrainError> {
     let mismatch = |what, expected: String, found: String| {
         Err(TrainError::DataShape {
             what,

@@ -59,6 +59,21 @@ impl<'a> Bags<'a> {
         }
     }
 
+    /// The same for offsets that have been checked.
+    ///
+    /// # Safety
+    /// There is a sample `b`.
+    #[inline(always)]
+    pub(crate) unsafe fn range_unchecked(&self, b: usize) -> std::ops::Range<usize> {
+        match self.offsets {
+            None => b..b + 1,
+            // SAFETY: there is one offset more than samples.
+            Some(offsets) => unsafe {
+                *offsets.get_unchecked(b) as usize..*offsets.get_unchecked(b + 1) as usize
+            },
+        }
+    }
+
     /// Checks lengths, offsets, and every id against the table's number of rows.
     ///
     /// # Errors

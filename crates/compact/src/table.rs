@@ -175,6 +175,7 @@ impl<'a> Table<'a> {
             dim: part.dim,
             values: part.values,
             unit: part.unit,
+            may_be_absent: part.presence.is_some(),
             isa: self.isa,
         };
         lookup::pool(&part.core, request);

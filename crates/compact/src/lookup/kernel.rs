@@ -11,7 +11,7 @@ use super::isa::Work;
 use super::lanes::{LANES, Lanes};
 use crate::bags::{Bags, Output, Pooling};
 use crate::prefetch::prefetch_line;
-use crate::structure::{ABSENT, Head, Record, RecordForm, Storage};
+use crate::structure::{ABSENT, AbsentRows, Head, Record, RecordForm, Storage};
 
 /// Ids between finding a record and reading it. 16 to 32 reached the speed of memory in our benches.
 const AHEAD: usize = 32;
@@ -76,26 +76,37 @@ impl<S: Storage, F: Format, B: Shape, const N: usize> Kernel<'_, '_, S, F, B, N>
     #[inline(always)]
     unsafe fn row<L: Lanes, T: Storage>(&self, storage: T) -> Row<L, T, F, N> {
         Row {
+            straddles: storage.straddles(),
             storage,
             format: PhantomData,
             dim: self.dim,
-            first_vector: self.first_vector,
+            first_vector: self.first_vector(),
             // SAFETY: said above.
             sums: [unsafe { L::splat(0.0) }; N],
+        }
+    }
+
+    /// The first vector of this pass: rows of fewer than [`MAX_VECTORS`] have but one.
+    #[inline(always)]
+    fn first_vector(&self) -> usize {
+        if N < MAX_VECTORS {
+            0
+        } else {
+            self.first_vector
         }
     }
 
     /// Where the pooled vector of sample `b` goes, from the first column of this pass on.
     #[inline(always)]
     fn out(&self, b: usize) -> *mut f32 {
-        let at = self.out.start + b * self.out.stride + self.first_vector * LANES;
+        let at = self.out.start + b * self.out.stride + self.first_vector() * LANES;
         self.out.values.as_ptr().cast_mut().wrapping_add(at)
     }
 
     /// Columns from the first one of this pass on.
     #[inline(always)]
     fn n_columns(&self) -> usize {
-        self.dim - self.first_vector * LANES
+        self.dim - self.first_vector() * LANES
     }
 
     /// Bag after bag.
@@ -116,7 +127,7 @@ impl<S: Storage, F: Format, B: Shape, const N: usize> Kernel<'_, '_, S, F, B, N>
                     row.store(self.out(b), self.n_columns(), self.unit);
                     continue;
                 }
-                let range = self.bags.range(b);
+                let range = self.bags.range_unchecked(b);
                 let n_ids = range.len();
                 for p in range {
                     let weight = self.bags.weights.map_or(1.0, |w| *w.get_unchecked(p));
@@ -235,6 +246,7 @@ struct Row<L, S, F, const N: usize> {
     format: PhantomData<F>,
     dim: usize,
     first_vector: usize,
+    straddles: bool,
     sums: [L; N],
 }
 
@@ -253,7 +265,7 @@ impl<L: Lanes, S: Storage, F: Format, const N: usize> Row<L, S, F, N> {
         unsafe {
             if S::MASKED && record.form == RecordForm::Own {
                 self.add_masked(record, weight);
-            } else if !S::SKIPS_ABSENT || record.kept > 0 {
+            } else if S::ABSENT_ROWS != AbsentRows::Skipped || record.kept > 0 {
                 self.add_first(record, weight);
             }
         }
@@ -293,7 +305,11 @@ impl<L: Lanes, S: Storage, F: Format, const N: usize> Row<L, S, F, N> {
             let affine = F::affine(values);
             let values = values.add(F::FIXED);
             let weight = L::splat(weight);
-            let mut first = self.skipped(record.at);
+            let mut first = if N < MAX_VECTORS {
+                0
+            } else {
+                self.skipped(record.at)
+            };
             for v in 0..N {
                 let mask = self.mask(record.at, self.first_vector + v) & any;
                 let row: L = F::expand(values, first, mask, affine);
@@ -362,9 +378,11 @@ impl<L: Lanes, S: Storage, F: Format, const N: usize> Row<L, S, F, N> {
             )
         };
         let last = bytes.saturating_sub(1);
-        // First and last line without a branch: lengths of rows are hard to predict.
         prefetch_line(at);
-        prefetch_line(at.wrapping_add(last));
+        // The last line without a look at the length, which may be hard to predict.
+        if self.straddles || Self::LINES > 2 {
+            prefetch_line(at.wrapping_add(last));
+        }
         for line in 1..Self::LINES - 1 {
             if line * LINE < last {
                 prefetch_line(at.wrapping_add(line * LINE));
@@ -420,7 +438,7 @@ impl<'k> Ahead<'k> {
         // SAFETY: said above.
         unsafe {
             let id = *self.ids.get_unchecked(p);
-            if S::SKIPS_ABSENT && id == ABSENT {
+            if S::ABSENT_ROWS == AbsentRows::Skipped && id == ABSENT {
                 return Record::EMPTY;
             }
             row.storage.locate::<L>(id)

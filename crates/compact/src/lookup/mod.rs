@@ -18,7 +18,7 @@ use std::marker::PhantomData;
 
 use crate::Values;
 use crate::bags::{Bags, Output, Pooling};
-use crate::structure::{Core, Storage};
+use crate::structure::{Core, Storage, WithAbsent};
 use format::Format;
 use kernel::{Kernel, MAX_VECTORS, Several, Shape, Single};
 use lanes::LANES;
@@ -33,13 +33,17 @@ pub(crate) struct Request<'r, 'o> {
     pub values: Values,
     /// Power of two that all values are multiplied with.
     pub unit: f32,
+    /// Whether ids may be those of rows that are not stored.
+    pub may_be_absent: bool,
     pub isa: Isa,
 }
 
 /// Pools the rows of every bag.
 pub(crate) fn pool(core: &Core<'_>, request: Request<'_, '_>) {
     match core {
+        Core::Dense(dense) if request.may_be_absent => by_values(&WithAbsent(*dense), request),
         Core::Dense(dense) => by_values(dense, request),
+        Core::Lines(lines) if request.may_be_absent => by_values(&WithAbsent(*lines), request),
         Core::Lines(lines) => by_values(lines, request),
         Core::Prefix(ragged) => by_values(ragged, request),
         Core::Bitmap(ragged) => by_values(ragged, request),
@@ -71,7 +75,7 @@ fn by_width<S: Storage, F: Format>(storage: &S, mut request: Request<'_, '_>) {
     let n_vectors = request.dim.div_ceil(LANES);
     for first in (0..n_vectors).step_by(MAX_VECTORS) {
         let request = request.reborrow();
-        match n_vectors - first {
+        match n_vectors {
             1 => by_shape::<S, F, 1>(storage, request, first),
             2 => by_shape::<S, F, 2>(storage, request, first),
             3..=4 => by_shape::<S, F, 4>(storage, request, first),

@@ -2,7 +2,7 @@
 
 use safetensors::tensor::Dtype;
 
-use super::{Buffer, Data, Form, Head, Record, Storage, StoredRow, Tensors};
+use super::{AbsentRows, Buffer, Data, Form, Head, Record, Storage, StoredRow, Tensors, straddles};
 use crate::error::FormError;
 use crate::lookup::Lanes;
 use crate::rows::Rows;
@@ -64,10 +64,15 @@ impl<'a> Dense<'a> {
 unsafe impl Storage for Dense<'_> {
     const MASKED: bool = false;
     const INDIRECT: bool = false;
-    const SKIPS_ABSENT: bool = true;
+    const ABSENT_ROWS: AbsentRows = AbsentRows::Never;
 
     fn head(&self) -> Option<Head<'_>> {
         None
+    }
+
+    #[inline(always)]
+    fn straddles(&self) -> bool {
+        straddles(self.row_bytes)
     }
 
     #[inline(always)]

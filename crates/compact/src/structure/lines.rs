@@ -4,7 +4,7 @@
 
 use safetensors::tensor::Dtype;
 
-use super::{Buffer, Data, Form, Head, Record, Storage, StoredRow, Tensors};
+use super::{AbsentRows, Buffer, Data, Form, Head, Record, Storage, StoredRow, Tensors};
 use crate::error::{EncodeError, FormError};
 use crate::lookup::Lanes;
 use crate::rows::Rows;
@@ -87,10 +87,15 @@ impl Lines<'_> {
 unsafe impl Storage for Lines<'_> {
     const MASKED: bool = false;
     const INDIRECT: bool = false;
-    const SKIPS_ABSENT: bool = true;
+    const ABSENT_ROWS: AbsentRows = AbsentRows::Never;
 
     fn head(&self) -> Option<Head<'_>> {
         None
+    }
+
+    #[inline(always)]
+    fn straddles(&self) -> bool {
+        false
     }
 
     #[inline(always)]

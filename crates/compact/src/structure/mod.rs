@@ -226,10 +226,21 @@ impl StoredRow<'_> {
     };
 }
 
+/// What becomes of rows that are [`ABSENT`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum AbsentRows {
+    /// There are none.
+    Never,
+    /// Nobody asks for them: every other row keeps as many values.
+    Skipped,
+    /// They are found like others, and keep nothing.
+    Located,
+}
+
 /// A structure in which every row is one record.
 ///
 /// # Safety
-/// For every row below the number of rows, and for [`ABSENT`] unless [`SKIPS_ABSENT`](Self::SKIPS_ABSENT),
+/// For every row below the number of rows, and for [`ABSENT`] if that is [`Located`](AbsentRows::Located),
 /// [`locate`](Self::locate) returns a record of which scale and bias can be read, if values have them, and
 /// `kept` values; or, if masked, two bytes of mask for every 16 columns and as many values as it has bits.
 pub(crate) unsafe trait Storage: Copy + Sync {
@@ -237,11 +248,14 @@ pub(crate) unsafe trait Storage: Copy + Sync {
     const MASKED: bool;
     /// Whether finding a row reads memory.
     const INDIRECT: bool;
-    /// Whether rows that are absent must not be asked for: all others keep as many values.
-    const SKIPS_ABSENT: bool;
+    /// What becomes of rows that are [`ABSENT`].
+    const ABSENT_ROWS: AbsentRows;
 
     /// The leading rows that stand apart, if there may be any.
     fn head(&self) -> Option<Head<'_>>;
+
+    /// Whether records may cross cache lines that their length would not make them cross.
+    fn straddles(&self) -> bool;
 
     /// Asks for the memory that finding `row` will read.
     fn prefetch_index(&self, row: u32);
@@ -254,6 +268,48 @@ pub(crate) unsafe trait Storage: Copy + Sync {
 
     /// The same without any of the kernels' tricks: their oracle. Panics if there is no such row.
     fn row(&self, row: u32) -> StoredRow<'_>;
+}
+
+/// The same with rows that may be absent.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct WithAbsent<S>(pub S);
+
+// SAFETY: that of the structure inside, which is not asked for absent rows.
+unsafe impl<S: Storage> Storage for WithAbsent<S> {
+    const MASKED: bool = S::MASKED;
+    const INDIRECT: bool = S::INDIRECT;
+    const ABSENT_ROWS: AbsentRows = AbsentRows::Skipped;
+
+    fn head(&self) -> Option<Head<'_>> {
+        self.0.head()
+    }
+
+    #[inline(always)]
+    fn straddles(&self) -> bool {
+        self.0.straddles()
+    }
+
+    #[inline(always)]
+    fn prefetch_index(&self, row: u32) {
+        self.0.prefetch_index(row);
+    }
+
+    #[inline(always)]
+    unsafe fn locate<L: Lanes>(&self, row: u32) -> Record {
+        // SAFETY: said by the caller.
+        unsafe { self.0.locate::<L>(row) }
+    }
+
+    fn row(&self, row: u32) -> StoredRow<'_> {
+        self.0.row(row)
+    }
+}
+
+/// Whether rows of this size, one after the other, cross more cache lines than they have to.
+pub(crate) fn straddles(row_bytes: usize) -> bool {
+    row_bytes > 0
+        && !lines::LINE.is_multiple_of(row_bytes)
+        && !row_bytes.is_multiple_of(lines::LINE)
 }
 
 /// An opened part.

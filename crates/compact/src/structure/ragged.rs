@@ -20,7 +20,9 @@ use std::marker::PhantomData;
 use safetensors::tensor::Dtype;
 
 use super::head::{self, Head};
-use super::{ABSENT, Buffer, Data, Form, Record, RecordForm, Storage, StoredRow, Tensors};
+use super::{
+    ABSENT, AbsentRows, Buffer, Data, Form, Record, RecordForm, Storage, StoredRow, Tensors,
+};
 use crate::error::{EncodeError, FormError};
 use crate::lookup::Lanes;
 use crate::prefetch::prefetch_line;
@@ -269,11 +271,16 @@ impl<'a, K: Kept> Ragged<'a, K> {
 unsafe impl<K: Kept> Storage for Ragged<'_, K> {
     const MASKED: bool = K::MASKED;
     const INDIRECT: bool = true;
-    const SKIPS_ABSENT: bool = false;
+    const ABSENT_ROWS: AbsentRows = AbsentRows::Located;
 
     #[inline(always)]
     fn head(&self) -> Option<Head<'_>> {
         Some(self.head)
+    }
+
+    #[inline(always)]
+    fn straddles(&self) -> bool {
+        true
     }
 
     #[inline(always)]

@@ -5,6 +5,7 @@ use std::num::NonZeroUsize;
 use clap::{Args, Parser, Subcommand};
 
 use crate::bench::BenchCommand;
+use crate::compact::CompactArgs;
 use crate::data::DataCommand;
 use crate::eval::EvalArgs;
 use crate::inspect::InspectArgs;
@@ -86,6 +87,8 @@ pub enum Command {
     Train(Box<TrainArgs>),
     /// Score a split with a saved artefact.
     Eval(EvalArgs),
+    /// Store the tables of a run or a file anew, smaller, and show what that saves and costs.
+    Compact(Box<CompactArgs>),
     /// Show an artefact: per field rows, dim, encoding and bytes.
     Inspect(InspectArgs),
     /// Measure our speed and memory beside other programs.

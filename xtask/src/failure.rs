@@ -74,7 +74,9 @@ fn exit_code(error: &Error) -> u8 {
 
 /// Whether a run failed for what it was given, not for what became of it.
 fn is_input_of_training(error: &TrainError) -> bool {
-    use TrainError::{Artefact, Checkpoint, Data, DataShape, File, Metric, RunFile, Setting};
+    use TrainError::{
+        Artefact, Checkpoint, Data, DataShape, File, Metric, RunFile, Score, Setting,
+    };
     matches!(
         error,
         Artefact(_)
@@ -84,6 +86,7 @@ fn is_input_of_training(error: &TrainError) -> bool {
             | File(_)
             | Metric { .. }
             | RunFile { .. }
+            | Score(_)
             | Setting { .. }
     )
 }

@@ -6,6 +6,7 @@
 mod bench;
 mod card;
 mod cli;
+mod compact;
 mod data;
 mod device;
 mod eval;
@@ -45,6 +46,7 @@ fn dispatch(cli: &Cli, output: Output) -> anyhow::Result<()> {
         Command::Data(command) => data::run(command, &cli.common, output),
         Command::Train(args) => train::run(args, &cli.common, output),
         Command::Eval(args) => eval::run(args, output),
+        Command::Compact(args) => compact::run(args, output),
         Command::Inspect(args) => inspect::run(args, output),
         Command::Validate(args) => validate::run(args, output),
     }

@@ -66,7 +66,7 @@ pub use run_dir::{RunDir, RunLock};
 pub use run_info::RunInfo;
 pub use saved_run::{SavedRun, Standing};
 pub use schedule::Schedule;
-pub use scoring::{Scores, score, score_artefact};
+pub use scoring::{Scores, check_artefact, score, score_artefact};
 pub use select::Selection;
 pub use settings::{parse_pair, resolve};
 pub use ship::{ShipRequest, Shipped, ship};

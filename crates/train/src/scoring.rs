@@ -146,6 +146,14 @@ fn scored<'a>(batch: &'a Batch, fields: &'a [Bags<'a>]) -> slimbed_score::Batch<
     }
 }
 
+/// Checks that an artefact has a model, and that it was made for data of this shape.
+///
+/// # Errors
+/// Names what differs.
+pub fn check_artefact(artefact: &Artefact, dataset: &Dataset) -> Result<(), TrainError> {
+    check_data(&ModelSpec::of(artefact)?, artefact, dataset)
+}
+
 pub(crate) fn check_data(
     spec: &ModelSpec,
     artefact: &Artefact,

@@ -68,7 +68,7 @@ fn tolerance(sample: &Sample, encoding: Encoding, row: usize) -> f32 {
             let last = sample.row(row).iter().rposition(|&x| x != 0.0);
             sample.row(row)[..last.map_or(0, |last| last + 1)].to_vec()
         }
-        Structure::Bitmap => kept(sample.row(row)),
+        Structure::Bitmap | Structure::List => kept(sample.row(row)),
         // Scale and bias of a block of rows; present rows may be any of them.
         Structure::Positions => kept(&sample.values),
     };

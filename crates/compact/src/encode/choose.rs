@@ -120,15 +120,17 @@ fn longest_head(plain: Encoding, limit: u64, stats: &TableStats) -> Option<Candi
 
 /// From the fastest to the slowest, by the bench `lookup`: what touches one line, what reads an index
 /// first, what reads bits of rows before that, what counts bits.
-const ORDER: [(RowsStored, Structure); 9] = [
+const ORDER: [(RowsStored, Structure); 11] = [
     (RowsStored::All, Structure::DenseLines),
     (RowsStored::All, Structure::Dense),
     (RowsStored::Present, Structure::DenseLines),
     (RowsStored::Present, Structure::Dense),
     (RowsStored::All, Structure::Prefix),
     (RowsStored::All, Structure::Bitmap),
+    (RowsStored::All, Structure::List),
     (RowsStored::Present, Structure::Prefix),
     (RowsStored::Present, Structure::Bitmap),
+    (RowsStored::Present, Structure::List),
     (RowsStored::All, Structure::Positions),
 ];
 

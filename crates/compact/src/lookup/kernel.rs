@@ -11,7 +11,7 @@ use super::isa::Work;
 use super::lanes::{LANES, Lanes};
 use crate::bags::{Bags, Output, Pooling};
 use crate::prefetch::prefetch_line;
-use crate::structure::{ABSENT, AbsentRows, Head, Record, RecordForm, Storage};
+use crate::structure::{ABSENT, AbsentRows, Head, Marks, Record, RecordForm, Storage};
 
 /// Ids between finding a record and reading it. 16 to 32 reached the speed of memory in our benches.
 const AHEAD: usize = 32;
@@ -20,6 +20,9 @@ const AHEAD: usize = 32;
 pub const MAX_VECTORS: usize = 8;
 
 const LINE: usize = 64;
+
+/// Words for the bits of the columns of a list.
+const MASK_WORDS: usize = 4;
 
 /// What a bag is.
 pub trait Shape: Copy + 'static {
@@ -148,10 +151,10 @@ impl<S: Storage, F: Format, B: Shape, const N: usize> Kernel<'_, '_, S, F, B, N>
     unsafe fn run_sorted<L: Lanes>(&self, head: Head<'_>) {
         let mut sorted = Sorted::new();
         for (i, ids) in self.bags.ids.chunks(SORTED).enumerate() {
-            sorted.sort(ids, head.n_rows());
             let start = i * SORTED;
             // SAFETY: said above.
             unsafe {
+                sorted.sort::<L>(ids, head.n_rows());
                 self.pass::<L, Head<'_>>(head, &sorted.lists[0], start);
                 self.pass::<L, S>(self.storage, &sorted.lists[1], start);
                 let zeros = self.row::<L, S>(self.storage);
@@ -189,8 +192,8 @@ const SORTED: usize = 1024;
 
 /// Ids of one kind, and which of the sorted ones they are.
 struct List {
-    ids: [u32; SORTED + 1],
-    places: [u16; SORTED + 1],
+    ids: [u32; SORTED + LANES],
+    places: [u32; SORTED + LANES],
     n: usize,
 }
 
@@ -203,8 +206,8 @@ impl Sorted {
     #[inline(always)]
     fn new() -> Self {
         let list = || List {
-            ids: [0; SORTED + 1],
-            places: [0; SORTED + 1],
+            ids: [0; SORTED + LANES],
+            places: [0; SORTED + LANES],
             n: 0,
         };
         Self {
@@ -212,21 +215,48 @@ impl Sorted {
         }
     }
 
-    /// Sorts at most [`SORTED`] ids: each is written to every list, and stays where it belongs.
+    /// Sorts at most [`SORTED`] ids.
+    ///
+    /// # Safety
+    /// The processor has the instructions of `L`.
     #[inline(always)]
-    fn sort(&mut self, ids: &[u32], n_head: u32) {
-        let mut n = [0; 3];
-        for (place, &id) in ids.iter().enumerate().take(SORTED) {
-            let kinds = [id < n_head, id >= n_head && id != ABSENT, id == ABSENT];
-            for ((list, n), kind) in self.lists.iter_mut().zip(&mut n).zip(kinds) {
-                list.ids[*n] = id;
-                list.places[*n] = place as u16;
-                *n = (*n + usize::from(kind)).min(SORTED);
+    unsafe fn sort<L: Lanes>(&mut self, ids: &[u32], n_head: u32) {
+        for list in &mut self.lists {
+            list.n = 0;
+        }
+        for (i, ids) in ids.chunks(LANES).enumerate().take(SORTED / LANES) {
+            let all = ((1_u32 << ids.len()) - 1) as u16;
+            let places: [u32; LANES] = std::array::from_fn(|lane| (i * LANES + lane) as u32);
+            let mut padded = [0; LANES];
+            padded[..ids.len()].copy_from_slice(ids);
+            // SAFETY: said above.
+            unsafe {
+                let in_head = L::below(&padded, n_head) & all;
+                let stored = L::below(&padded, ABSENT) & all;
+                let kinds = [in_head, stored & !in_head, all & !stored];
+                for (list, kind) in self.lists.iter_mut().zip(kinds) {
+                    list.push::<L>(&padded, &places, kind);
+                }
             }
         }
-        for (list, n) in self.lists.iter_mut().zip(n) {
-            list.n = n;
+    }
+}
+
+impl List {
+    /// Appends the ids and places whose bits are set.
+    ///
+    /// # Safety
+    /// The processor has the instructions of `L`.
+    #[inline(always)]
+    unsafe fn push<L: Lanes>(&mut self, ids: &[u32; LANES], places: &[u32; LANES], mask: u16) {
+        let at = self.n..self.n + LANES;
+        // SAFETY: said above; there is room for a vector behind all ids.
+        unsafe {
+            let (ids_at, places_at) = (&mut self.ids[at.clone()], &mut self.places[at]);
+            L::compress(ids, mask, ids_at.as_mut_ptr());
+            L::compress(places, mask, places_at.as_mut_ptr());
         }
+        self.n += mask.count_ones() as usize;
     }
 }
 
@@ -263,8 +293,8 @@ impl<L: Lanes, S: Storage, F: Format, const N: usize> Row<L, S, F, N> {
         // SAFETY: a structure's record has scale and bias, as many values as it keeps, and a mask if it
         // has its own form and is masked.
         unsafe {
-            if S::MASKED && record.form == RecordForm::Own {
-                self.add_masked(record, weight);
+            if S::MARKS != Marks::None && record.form == RecordForm::Own {
+                self.add_marked(record, weight);
             } else if S::ABSENT_ROWS != AbsentRows::Skipped || record.kept > 0 {
                 self.add_first(record, weight);
             }
@@ -291,27 +321,37 @@ impl<L: Lanes, S: Storage, F: Format, const N: usize> Row<L, S, F, N> {
         }
     }
 
-    /// Adds a row whose mask says what it keeps.
+    /// Adds a row whose marks say what it keeps.
     ///
     /// # Safety
     /// As [`add`](Self::add).
     #[inline(always)]
-    unsafe fn add_masked(&mut self, record: Record, weight: f32) {
-        // Of a row that keeps nothing the mask is that of another.
+    unsafe fn add_marked(&mut self, record: Record, weight: f32) {
+        // Of a row that keeps nothing the marks are those of another.
         let any = u16::from(record.kept > 0).wrapping_neg();
-        // SAFETY: said above.
+        let n_columns = record.kept as usize;
+        let mut bits = [0; MASK_WORDS];
+        // SAFETY: said above; a list has as many columns as values.
         unsafe {
-            let values = record.at.add(self.dim.div_ceil(8));
+            let mask = match S::MARKS {
+                Marks::Columns => {
+                    let n_words = if self.dim <= 64 { 1 } else { MASK_WORDS };
+                    L::columns(record.at, n_columns, &mut bits[..n_words]);
+                    bits.as_ptr().cast()
+                }
+                _ => record.at,
+            };
+            let values = record.at.add(S::MARKS.bytes(self.dim, n_columns));
             let affine = F::affine(values);
             let values = values.add(F::FIXED);
             let weight = L::splat(weight);
             let mut first = if N < MAX_VECTORS {
                 0
             } else {
-                self.skipped(record.at)
+                self.skipped(mask)
             };
             for v in 0..N {
-                let mask = self.mask(record.at, self.first_vector + v) & any;
+                let mask = self.mask(mask, self.first_vector + v) & any;
                 let row: L = F::expand(values, first, mask, affine);
                 first += mask.count_ones() as usize;
                 self.sums[v] = row.mul_add(weight, self.sums[v]);
@@ -322,7 +362,7 @@ impl<L: Lanes, S: Storage, F: Format, const N: usize> Row<L, S, F, N> {
     /// Kept columns among `16 · v..16 · v + 16`, as bits.
     ///
     /// # Safety
-    /// `mask` is that of a record.
+    /// `mask` is that of a record, or the bits of its columns.
     #[inline(always)]
     unsafe fn mask(&self, mask: *const u8, v: usize) -> u16 {
         let n = self.dim.saturating_sub(v * LANES).min(LANES);
@@ -369,8 +409,9 @@ impl<L: Lanes, S: Storage, F: Format, const N: usize> Row<L, S, F, N> {
     fn prefetch(&self, record: Record) {
         let skipped = self.first_vector * LANES * F::BITS / 8;
         let bytes = F::FIXED + (record.kept as usize * F::BITS).div_ceil(8);
-        let (at, bytes) = if S::MASKED && record.form == RecordForm::Own {
-            (record.at, bytes + self.dim.div_ceil(8))
+        let (at, bytes) = if S::MARKS != Marks::None && record.form == RecordForm::Own {
+            let marks = S::MARKS.bytes(self.dim, record.kept as usize);
+            (record.at, bytes + marks)
         } else {
             (
                 record.at.wrapping_add(skipped),

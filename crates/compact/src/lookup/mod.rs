@@ -47,6 +47,7 @@ pub(crate) fn pool(core: &Core<'_>, request: Request<'_, '_>) {
         Core::Lines(lines) => by_values(lines, request),
         Core::Prefix(ragged) => by_values(ragged, request),
         Core::Bitmap(ragged) => by_values(ragged, request),
+        Core::List(ragged) => by_values(ragged, request),
         Core::Positions(positions) => {
             let isa = request.isa;
             let scatter = Scatter {

@@ -2,7 +2,7 @@
 
 use crate::bags::{Bags, Output, Pooling};
 use crate::lookup::lanes::Portable;
-use crate::structure::{ABSENT, Core, Positions, Storage};
+use crate::structure::{ABSENT, Core, Marks, Positions, Storage};
 use crate::table::Table;
 use crate::values::{Affine, Values};
 use crate::{LookupError, Scratch};
@@ -46,6 +46,7 @@ pub(crate) fn decode(core: &Core<'_>, values: Values, row: u32, out: &mut [f32])
         Core::Lines(lines) => decode_record(lines, values, row, out),
         Core::Prefix(ragged) => decode_record(ragged, values, row, out),
         Core::Bitmap(ragged) => decode_record(ragged, values, row, out),
+        Core::List(ragged) => decode_record(ragged, values, row, out),
         Core::Positions(positions) => decode_run(positions, row, out),
     }
 }
@@ -63,9 +64,10 @@ fn decode_record<S: Storage>(storage: &S, values: Values, row: u32, out: &mut [f
         true => Affine::read(affine),
         false => Affine::default(),
     };
-    let is_kept = |column: usize| match row.mask {
-        Some(mask) => mask[column / 8] >> (column % 8) & 1 == 1,
-        None => column < row.kept,
+    let is_kept = |column: usize| match row.marks {
+        (Marks::None, _) => column < row.kept,
+        (Marks::Bits, mask) => mask[column / 8] >> (column % 8) & 1 == 1,
+        (Marks::Columns, columns) => columns.contains(&(column as u8)),
     };
     let columns = (0..out.len()).filter(|&column| is_kept(column));
     for (i, column) in columns.enumerate() {

@@ -2,7 +2,9 @@
 
 use safetensors::tensor::Dtype;
 
-use super::{AbsentRows, Buffer, Data, Form, Head, Record, Storage, StoredRow, Tensors, straddles};
+use super::{
+    AbsentRows, Buffer, Data, Form, Head, Marks, Record, Storage, StoredRow, Tensors, straddles,
+};
 use crate::error::FormError;
 use crate::lookup::Lanes;
 use crate::rows::Rows;
@@ -62,7 +64,7 @@ impl<'a> Dense<'a> {
 
 // SAFETY: the tensor has `n_rows` records of `dim` values.
 unsafe impl Storage for Dense<'_> {
-    const MASKED: bool = false;
+    const MARKS: Marks = Marks::None;
     const INDIRECT: bool = false;
     const ABSENT_ROWS: AbsentRows = AbsentRows::Never;
 
@@ -89,7 +91,7 @@ unsafe impl Storage for Dense<'_> {
 
     fn row(&self, row: u32) -> StoredRow<'_> {
         StoredRow {
-            mask: None,
+            marks: (Marks::None, &[]),
             kept: self.dim as usize,
             values: &self.bytes[row as usize * self.row_bytes..][..self.row_bytes],
         }

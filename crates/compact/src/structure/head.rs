@@ -5,7 +5,9 @@
 
 use safetensors::tensor::Dtype;
 
-use super::{AbsentRows, Buffer, Data, Form, Record, Storage, StoredRow, Tensors, straddles};
+use super::{
+    AbsentRows, Buffer, Data, Form, Marks, Record, Storage, StoredRow, Tensors, straddles,
+};
 use crate::error::FormError;
 use crate::lookup::Lanes;
 use crate::rows::Rows;
@@ -77,7 +79,7 @@ impl<'a> Head<'a> {
     #[inline(always)]
     pub fn stored(&self, row: u32) -> StoredRow<'a> {
         StoredRow {
-            mask: None,
+            marks: (Marks::None, &[]),
             kept: self.dim as usize,
             values: &self.bytes[row as usize * self.row_bytes..][..self.row_bytes],
         }
@@ -86,7 +88,7 @@ impl<'a> Head<'a> {
 
 // SAFETY: the tensor has `n_rows` records of `dim` values.
 unsafe impl Storage for Head<'_> {
-    const MASKED: bool = false;
+    const MARKS: Marks = Marks::None;
     const INDIRECT: bool = false;
     const ABSENT_ROWS: AbsentRows = AbsentRows::Never;
 

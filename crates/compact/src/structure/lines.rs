@@ -4,7 +4,7 @@
 
 use safetensors::tensor::Dtype;
 
-use super::{AbsentRows, Buffer, Data, Form, Head, Record, Storage, StoredRow, Tensors};
+use super::{AbsentRows, Buffer, Data, Form, Head, Marks, Record, Storage, StoredRow, Tensors};
 use crate::error::{EncodeError, FormError};
 use crate::lookup::Lanes;
 use crate::rows::Rows;
@@ -85,7 +85,7 @@ impl Lines<'_> {
 
 // SAFETY: the tensor has lines for `n_rows` rows; each is within its line.
 unsafe impl Storage for Lines<'_> {
-    const MASKED: bool = false;
+    const MARKS: Marks = Marks::None;
     const INDIRECT: bool = false;
     const ABSENT_ROWS: AbsentRows = AbsentRows::Never;
 
@@ -109,7 +109,7 @@ unsafe impl Storage for Lines<'_> {
 
     fn row(&self, row: u32) -> StoredRow<'_> {
         StoredRow {
-            mask: None,
+            marks: (Marks::None, &[]),
             kept: self.dim as usize,
             values: &self.bytes[self.start(row)..][..self.row_bytes],
         }

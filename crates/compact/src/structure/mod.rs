@@ -6,10 +6,11 @@
 //! | `dense-lines` | the same, but no row crosses a cache line | none |
 //! | `prefix` | the first `t` values of each row | lengths in bit planes |
 //! | `bitmap` | the kept values, a bit for every column before them | lengths in bit planes |
+//! | `list` | the kept values, a byte with the column of each before them | lengths in bit planes |
 //! | `positions` | the kept values | columns, and Elias-Fano's unary row lengths |
 //!
 //! Each module writes its form, checks it when it is opened, and finds rows in it. `presence` stands in
-//! front of any of them where most rows are empty; `head` keeps leading rows of the last three dense.
+//! front of any of them where most rows are empty; `head` keeps leading rows of the last four dense.
 
 mod buffer;
 mod dense;
@@ -27,7 +28,8 @@ pub(crate) use head::Head;
 pub(crate) use lines::Lines;
 pub(crate) use positions::{Positions, Run};
 pub(crate) use presence::Presence;
-pub(crate) use ragged::{Bitmap, Prefix, Ragged};
+use ragged::MAX_LIST_DIM;
+pub(crate) use ragged::{Bitmap, List, Prefix, Ragged};
 
 use crate::encode::{Encoding, RowsStored, TableStats};
 use crate::error::FormError;
@@ -47,17 +49,20 @@ pub enum Structure {
     Prefix,
     /// Any values of each row, with a bit for every column.
     Bitmap,
+    /// Any values of each row, with a byte for each; for dims up to 256.
+    List,
     /// Any values of each row, with Elias-Fano's code of their places.
     Positions,
 }
 
 impl Structure {
     /// All of them, from the fastest to the slowest to read.
-    pub const ALL: [Self; 5] = [
+    pub const ALL: [Self; 6] = [
         Self::DenseLines,
         Self::Dense,
         Self::Prefix,
         Self::Bitmap,
+        Self::List,
         Self::Positions,
     ];
 
@@ -68,13 +73,14 @@ impl Structure {
             Self::DenseLines => "dense-lines",
             Self::Prefix => "prefix",
             Self::Bitmap => "bitmap",
+            Self::List => "list",
             Self::Positions => "positions",
         }
     }
 
     /// Whether leading rows may be stored dense.
     pub fn has_head(self) -> bool {
-        matches!(self, Self::Prefix | Self::Bitmap | Self::Positions)
+        !matches!(self, Self::Dense | Self::DenseLines)
     }
 
     /// Stores `rows`, the first `n_head` of them dense.
@@ -96,6 +102,12 @@ impl Structure {
             Self::DenseLines => lines::encode(rows, form),
             Self::Prefix => ragged::encode::<Prefix>(rows, n_head, form),
             Self::Bitmap => ragged::encode::<Bitmap>(rows, n_head, form),
+            Self::List if form.dim > MAX_LIST_DIM => Err(EncodeError::Shape {
+                what: "dim of lists",
+                expected: "at most 256",
+                found: form.dim,
+            }),
+            Self::List => ragged::encode::<List>(rows, n_head, form),
             Self::Positions => positions::encode(rows, n_head, form),
         }
     }
@@ -123,6 +135,8 @@ pub(crate) fn n_bytes(encoding: Encoding, stats: &TableStats) -> Option<usize> {
         Structure::DenseLines => n_rows.div_ceil(lines::per_line(values, dim)?) * lines::LINE,
         Structure::Prefix => ragged::n_bytes::<Prefix>(&tail.prefixes[least..], least, values, dim),
         Structure::Bitmap => ragged::n_bytes::<Bitmap>(&tail.kept[least..], least, values, dim),
+        Structure::List if dim > MAX_LIST_DIM => return None,
+        Structure::List => ragged::n_bytes::<List>(&tail.kept[least..], least, values, dim),
         Structure::Positions => positions::n_bytes(n_rows, tail.n_kept(), values, dim),
     };
     Some(stored + presence + head * values.record_bytes(dim))
@@ -166,11 +180,11 @@ pub(crate) const ABSENT: u32 = u32::MAX;
 /// Where the kept values of a row are.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Record {
-    /// The mask if there is one, scale and bias of integers, the kept values.
+    /// The marks if there are any, scale and bias of integers, the kept values.
     pub at: *const u8,
     /// Number of kept values; of masked ones about.
     pub kept: u32,
-    /// Whether all values are kept and there is no mask.
+    /// Whether all values are kept and there are no marks.
     pub form: RecordForm,
 }
 
@@ -178,7 +192,7 @@ pub(crate) struct Record {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u32)]
 pub(crate) enum RecordForm {
-    /// All values, without a mask.
+    /// All values, without marks.
     Full,
     /// What the structure says.
     Own,
@@ -209,8 +223,8 @@ impl Record {
 /// The stored form of one row, for those who read it value by value.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct StoredRow<'a> {
-    /// Bits of the kept columns; `None`: the first `kept` ones.
-    pub mask: Option<&'a [u8]>,
+    /// What names the kept columns; without marks they are the first ones.
+    pub marks: (Marks, &'a [u8]),
     /// Number of kept values.
     pub kept: usize,
     /// Scale and bias of integers, and the kept values.
@@ -220,10 +234,33 @@ pub(crate) struct StoredRow<'a> {
 impl StoredRow<'_> {
     /// A row that keeps nothing.
     pub const EMPTY: Self = Self {
-        mask: None,
+        marks: (Marks::None, &[]),
         kept: 0,
         values: &[],
     };
+}
+
+/// What stands in front of a record to name the columns of its values.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Marks {
+    /// Nothing: they are the first ones.
+    None,
+    /// A bit for every column.
+    Bits,
+    /// A byte for every kept value.
+    Columns,
+}
+
+impl Marks {
+    /// Bytes for a row of `dim` columns that keeps `t` values.
+    #[inline(always)]
+    pub fn bytes(self, dim: usize, t: usize) -> usize {
+        match self {
+            Self::None => 0,
+            Self::Bits => dim.div_ceil(8),
+            Self::Columns => t,
+        }
+    }
 }
 
 /// What becomes of rows that are [`ABSENT`].
@@ -242,10 +279,10 @@ pub(crate) enum AbsentRows {
 /// # Safety
 /// For every row below the number of rows, and for [`ABSENT`] if that is [`Located`](AbsentRows::Located),
 /// [`locate`](Self::locate) returns a record of which scale and bias can be read, if values have them, and
-/// `kept` values; or, if masked, two bytes of mask for every 16 columns and as many values as it has bits.
+/// `kept` values; its marks, of masks two bytes for every 16 columns, and as many values as a mask has bits.
 pub(crate) unsafe trait Storage: Copy + Sync {
-    /// Whether a mask names the columns of the values; else they are the first ones.
-    const MASKED: bool;
+    /// What names the columns of the values.
+    const MARKS: Marks;
     /// Whether finding a row reads memory.
     const INDIRECT: bool;
     /// What becomes of rows that are [`ABSENT`].
@@ -276,7 +313,7 @@ pub(crate) struct WithAbsent<S>(pub S);
 
 // SAFETY: that of the structure inside, which is not asked for absent rows.
 unsafe impl<S: Storage> Storage for WithAbsent<S> {
-    const MASKED: bool = S::MASKED;
+    const MARKS: Marks = S::MARKS;
     const INDIRECT: bool = S::INDIRECT;
     const ABSENT_ROWS: AbsentRows = AbsentRows::Skipped;
 
@@ -319,6 +356,7 @@ pub(crate) enum Core<'a> {
     Lines(Lines<'a>),
     Prefix(Ragged<'a, Prefix>),
     Bitmap(Ragged<'a, Bitmap>),
+    List(Ragged<'a, List>),
     Positions(Positions<'a>),
 }
 
@@ -337,6 +375,10 @@ impl<'a> Core<'a> {
             Structure::DenseLines => Self::Lines(Lines::open(tensors, n_rows, values, dim)?),
             Structure::Prefix => Self::Prefix(Ragged::open(tensors, rows, values, dim)?),
             Structure::Bitmap => Self::Bitmap(Ragged::open(tensors, rows, values, dim)?),
+            Structure::List if dim > MAX_LIST_DIM => {
+                return Err(FormError::new("", "a dim of at most 256", dim));
+            }
+            Structure::List => Self::List(Ragged::open(tensors, rows, values, dim)?),
             Structure::Positions => Self::Positions(Positions::open(tensors, rows, values, dim)?),
         })
     }

@@ -1,7 +1,8 @@
-//! Rows of different lengths: `prefix` and `bitmap`.
+//! Rows of different lengths: `prefix`, `bitmap` and `list`.
 //!
 //! The payload holds the records of the rows, one after the other. In front of a bitmap's record stand
-//! `⌈dim / 8⌉` bytes with a bit for every column; a row without kept values has neither. Behind the last
+//! `⌈dim / 8⌉` bytes with a bit for every column, in front of a list's a byte with the column of every kept
+//! value, in rising order; a row without kept values has nothing. Behind the last
 //! record is room for the longest read.
 //!
 //! The index has `[blocks, width]` words of 32 bits, a block for every 32 rows: where the block's first
@@ -21,7 +22,7 @@ use safetensors::tensor::Dtype;
 
 use super::head::{self, Head};
 use super::{
-    ABSENT, AbsentRows, Buffer, Data, Form, Record, RecordForm, Storage, StoredRow, Tensors,
+    ABSENT, AbsentRows, Buffer, Data, Form, Marks, Record, RecordForm, Storage, StoredRow, Tensors,
 };
 use crate::error::{EncodeError, FormError};
 use crate::lookup::Lanes;
@@ -40,10 +41,10 @@ const HALF_LINE: usize = 8;
 /// What a kernel may read beyond the longest record.
 const SLACK: usize = 64;
 
-/// Which values of a row are kept.
+/// Which values of a row are kept, and how the others know.
 pub trait Kept: Copy + Sync + 'static {
-    /// Whether records begin with a mask.
-    const MASKED: bool;
+    /// What stands in front of a record.
+    const MARKS: Marks;
     /// Its name in messages.
     const NAME: &'static str;
 
@@ -55,12 +56,16 @@ pub trait Kept: Copy + Sync + 'static {
 #[derive(Clone, Copy, Debug)]
 pub struct Prefix;
 
-/// Any values of each row.
+/// Any values of each row, with a bit for every column.
 #[derive(Clone, Copy, Debug)]
 pub struct Bitmap;
 
+/// Any values of each row, with a byte for every one.
+#[derive(Clone, Copy, Debug)]
+pub struct List;
+
 impl Kept for Prefix {
-    const MASKED: bool = false;
+    const MARKS: Marks = Marks::None;
     const NAME: &'static str = "prefix";
 
     fn kept<'a>(row: &'a [f32], _: &'a mut Vec<f32>) -> &'a [f32] {
@@ -69,15 +74,31 @@ impl Kept for Prefix {
 }
 
 impl Kept for Bitmap {
-    const MASKED: bool = true;
+    const MARKS: Marks = Marks::Bits;
     const NAME: &'static str = "bitmap";
 
     fn kept<'a>(row: &'a [f32], out: &'a mut Vec<f32>) -> &'a [f32] {
-        out.clear();
-        out.extend(row.iter().copied().filter(|&x| is_kept(x)));
-        out
+        anywhere(row, out)
     }
 }
+
+impl Kept for List {
+    const MARKS: Marks = Marks::Columns;
+    const NAME: &'static str = "list";
+
+    fn kept<'a>(row: &'a [f32], out: &'a mut Vec<f32>) -> &'a [f32] {
+        anywhere(row, out)
+    }
+}
+
+fn anywhere<'a>(row: &[f32], out: &'a mut Vec<f32>) -> &'a [f32] {
+    out.clear();
+    out.extend(row.iter().copied().filter(|&x| is_kept(x)));
+    out
+}
+
+/// The largest dim whose columns have one byte.
+pub const MAX_LIST_DIM: usize = 256;
 
 /// Sizes that follow from values and dim.
 #[derive(Clone, Copy, Debug)]
@@ -87,6 +108,7 @@ struct Sizes {
     width: usize,
     /// Bytes that each bit of a plane stands for.
     weights: [u32; MAX_PLANES],
+    /// Bytes of a mask.
     mask: usize,
     /// Room behind the last record.
     tail: usize,
@@ -94,17 +116,16 @@ struct Sizes {
 
 impl Sizes {
     fn new<K: Kept>(values: Values, dim: usize) -> Self {
-        let mask = if K::MASKED { dim.div_ceil(8) } else { 0 };
         let n_bits = (usize::BITS - (dim - 1).leading_zeros()) as usize;
+        let bytes = |t: usize| K::MARKS.bytes(dim, t) + values.record_bytes(t);
         let mut weights = [0; MAX_PLANES];
-        weights[0] = (mask + values.record_bytes(1)) as u32;
+        weights[0] = bytes(1) as u32;
         for p in 0..n_bits {
             // One value is counted already: int4's second one finds room beside it.
-            let bytes = values.packed_bytes(1 + (1 << p)) - values.packed_bytes(1);
-            weights[1 + p] = bytes as u32;
+            weights[1 + p] = (bytes(1 + (1 << p)) - bytes(1)) as u32;
         }
         let words = 2 + n_bits;
-        let longest = values.record_bytes(1 << n_bits);
+        let longest = bytes(1 << n_bits);
         Self {
             n_planes: 1 + n_bits,
             width: if words == 6 || words == 7 {
@@ -113,8 +134,8 @@ impl Sizes {
                 words
             },
             weights,
-            mask,
-            tail: (mask + longest + SLACK).next_multiple_of(SLACK),
+            mask: K::MARKS.bytes(dim, 0),
+            tail: (longest + SLACK).next_multiple_of(SLACK),
         }
     }
 
@@ -141,7 +162,7 @@ pub fn n_bytes<K: Kept>(histogram: &[usize], least: usize, values: Values, dim: 
         .iter()
         .enumerate()
         .map(|(i, n)| n * row(least + i));
-    let all_aligned = !K::MASKED && values == Values::F32;
+    let all_aligned = K::MARKS == Marks::None && values == Values::F32;
     let padding = if all_aligned {
         0
     } else {
@@ -172,8 +193,8 @@ pub fn encode<'a, K: Kept>(
         for (p, plane) in block[1..].iter_mut().enumerate() {
             *plane |= (bits >> p & 1) << (i % BLOCK);
         }
-        if K::MASKED && !kept.is_empty() {
-            write_mask(row, &mut payload);
+        if !kept.is_empty() {
+            write_marks(K::MARKS, row, &mut payload);
         }
         form.values
             .write_record(form.in_units(kept, &mut scaled), &mut payload);
@@ -192,12 +213,17 @@ fn word(n_bytes: usize, structure: &'static str) -> Result<u32, EncodeError> {
     word.map_err(|_| EncodeError::TooLarge { structure, n_bytes })
 }
 
-fn write_mask(row: &[f32], out: &mut Vec<u8>) {
+fn write_marks(marks: Marks, row: &[f32], out: &mut Vec<u8>) {
     let byte = |columns: &[f32]| {
         let bits = columns.iter().enumerate();
         bits.fold(0, |byte, (bit, &x)| byte | u8::from(is_kept(x)) << bit)
     };
-    out.extend(row.chunks(8).map(byte));
+    let kept = row.iter().enumerate().filter(|(_, x)| is_kept(**x));
+    match marks {
+        Marks::None => {}
+        Marks::Bits => out.extend(row.chunks(8).map(byte)),
+        Marks::Columns => out.extend(kept.map(|(column, _)| column as u8)),
+    }
 }
 
 /// Rows of different lengths, opened.
@@ -269,7 +295,7 @@ impl<'a, K: Kept> Ragged<'a, K> {
 // record begins before that end. The longest read is that of as many values as the planes can count. The
 // head has whole rows; a row that is absent keeps nothing.
 unsafe impl<K: Kept> Storage for Ragged<'_, K> {
-    const MASKED: bool = K::MASKED;
+    const MARKS: Marks = K::MARKS;
     const INDIRECT: bool = true;
     const ABSENT_ROWS: AbsentRows = AbsentRows::Located;
 
@@ -331,9 +357,13 @@ unsafe impl<K: Kept> Storage for Ragged<'_, K> {
         let bits = block[2..].iter().enumerate();
         let kept = 1 + bits.map(|(p, &plane)| bit(plane) << p).sum::<usize>();
         let start = block[0] as usize * ALIGN + self.bytes_below(block, (1 << at) - 1);
-        let (mask, values) = self.payload[start..].split_at(self.sizes.mask);
+        let marks = match K::MARKS {
+            Marks::Columns => kept,
+            _ => self.sizes.mask,
+        };
+        let (marks, values) = self.payload[start..].split_at(marks);
         StoredRow {
-            mask: K::MASKED.then_some(mask),
+            marks: (K::MARKS, marks),
             kept,
             values,
         }

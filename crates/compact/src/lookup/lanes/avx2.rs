@@ -191,6 +191,24 @@ unsafe impl Lanes for Avx2 {
     }
 
     #[inline(always)]
+    unsafe fn below(values: &[u32; LANES], bound: u32) -> u16 {
+        // SAFETY: any processor has the portable ones.
+        unsafe { super::Portable::below(values, bound) }
+    }
+
+    #[inline(always)]
+    unsafe fn compress(values: &[u32; LANES], mask: u16, to: *mut u32) {
+        // SAFETY: as above.
+        unsafe { super::Portable::compress(values, mask, to) }
+    }
+
+    #[inline(always)]
+    unsafe fn columns(at: *const u8, n: usize, words: &mut [u64]) {
+        // SAFETY: as above.
+        unsafe { super::Portable::columns(at, n, words) }
+    }
+
+    #[inline(always)]
     unsafe fn select(word: u64, n: usize) -> usize {
         if n >= 64 {
             return 64;

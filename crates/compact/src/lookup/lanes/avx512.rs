@@ -2,7 +2,7 @@
 
 use std::arch::x86_64::*;
 
-use super::Lanes;
+use super::{LANES, Lanes};
 
 /// A 512-bit register.
 #[derive(Clone, Copy, Debug)]
@@ -121,6 +121,44 @@ unsafe impl Lanes for Avx512 {
             let ones = _mm512_popcnt_epi32(_mm512_and_si512(planes, below));
             let sum = _mm512_reduce_add_epi32(_mm512_mullo_epi32(ones, weights));
             (sum as u32, _mm512_test_epi32_mask(planes, bit).into())
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn below(values: &[u32; LANES], bound: u32) -> u16 {
+        // SAFETY: the caller's processor has it; so everywhere below.
+        unsafe {
+            let values = _mm512_loadu_epi32(values.as_ptr().cast());
+            _mm512_cmplt_epu32_mask(values, _mm512_set1_epi32(bound as i32))
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn compress(values: &[u32; LANES], mask: u16, to: *mut u32) {
+        // SAFETY: the caller has room for 16. A store of all is faster than one of some.
+        unsafe {
+            let values = _mm512_loadu_epi32(values.as_ptr().cast());
+            _mm512_storeu_epi32(to.cast(), _mm512_maskz_compress_epi32(mask, values));
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn columns(at: *const u8, n: usize, words: &mut [u64]) {
+        const BYTES: usize = 8;
+        for first in (0..n).step_by(BYTES) {
+            let mask = low((n - first).min(BYTES));
+            // SAFETY: masked to the caller's `n` bytes.
+            unsafe {
+                let bytes = _mm_maskz_loadu_epi8(mask as u16, at.add(first).cast());
+                let columns = _mm512_cvtepu8_epi64(bytes);
+                let one = _mm512_set1_epi64(1);
+                let bits = _mm512_sllv_epi64(one, _mm512_and_si512(columns, _mm512_set1_epi64(63)));
+                let of = _mm512_srli_epi64::<6>(columns);
+                for (w, word) in words.iter_mut().enumerate() {
+                    let here = _mm512_cmpeq_epi64_mask(of, _mm512_set1_epi64(w as i64));
+                    *word |= _mm512_mask_reduce_or_epi64(here & mask as u8, bits) as u64;
+                }
+            }
         }
     }
 

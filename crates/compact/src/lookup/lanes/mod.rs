@@ -65,6 +65,16 @@ pub unsafe trait Lanes: Copy {
     /// and the number whose bit `p` is bit `at` of plane `p`. Both point to `n` words.
     unsafe fn weigh(planes: *const u32, weights: *const u32, n: usize, at: u32) -> (u32, u32);
 
+    /// The values below `bound`, as bits.
+    unsafe fn below(values: &[u32; LANES], bound: u32) -> u16;
+
+    /// Writes the values whose bits are set one after the other, and anything behind them: `to` has room
+    /// for 16.
+    unsafe fn compress(values: &[u32; LANES], mask: u16, to: *mut u32);
+
+    /// Sets bit `c` of `words` for each of `n` bytes `c`; larger ones than there are bits for have none.
+    unsafe fn columns(at: *const u8, n: usize, words: &mut [u64]);
+
     /// The place of one number `n` (from 0) of `word`; 64 if it has fewer.
     unsafe fn select(word: u64, n: usize) -> usize;
 }
@@ -126,7 +136,23 @@ mod tests {
                 at,
             );
             let places = (0..66).map(|n| L::select(word, n) as u64);
-            places.chain([sum.into(), number.into()]).collect()
+            let mut bits = [0; 4];
+            let columns = word.to_le_bytes().repeat(3);
+            L::columns(columns.as_ptr(), at as usize % 24, &mut bits);
+            let mut few = [0; 1];
+            L::columns(columns.as_ptr(), at as usize % 24, &mut few);
+            let values: [u32; LANES] = std::array::from_fn(|i| (word >> i) as u32);
+            let mut packed = [0; LANES];
+            L::compress(&values, word as u16, packed.as_mut_ptr());
+            let packed = &packed[..(word as u16).count_ones() as usize];
+            let others = [
+                few[0],
+                sum.into(),
+                number.into(),
+                L::below(&values, at * 9999).into(),
+            ];
+            let packed: Vec<u64> = packed.iter().map(|&x| x.into()).collect();
+            places.chain(others).chain(bits).chain(packed).collect()
         }
     }
 
@@ -136,7 +162,7 @@ mod tests {
         // SAFETY: any processor has the portable one.
         let found = unsafe { integers::<Portable>(&words, 2, 0b1_0010) };
         // Ones below bit 2: 1, 2 and 1; bits 2: 1, 0 and 1.
-        assert_eq!(found[66..], [3 + 20 + 100, 0b101]);
+        assert_eq!(found[67..69], [3 + 20 + 100, 0b101]);
         assert_eq!(found[..4], [1, 4, 64, 64]);
     }
 

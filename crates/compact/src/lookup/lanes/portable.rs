@@ -111,6 +111,33 @@ unsafe impl Lanes for Portable {
     }
 
     #[inline(always)]
+    unsafe fn below(values: &[u32; LANES], bound: u32) -> u16 {
+        let bits = values.iter().enumerate();
+        bits.fold(0, |mask, (i, &x)| mask | u16::from(x < bound) << i)
+    }
+
+    #[inline(always)]
+    unsafe fn compress(values: &[u32; LANES], mask: u16, to: *mut u32) {
+        let mut n = 0;
+        for (i, &x) in values.iter().enumerate() {
+            // SAFETY: the caller has room for 16; each is written, and stays if its bit is set.
+            unsafe { *to.add(n) = x };
+            n += usize::from(mask >> i & 1);
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn columns(at: *const u8, n: usize, words: &mut [u64]) {
+        for i in 0..n {
+            // SAFETY: the caller has `n` bytes.
+            let column = usize::from(unsafe { *at.add(i) });
+            if let Some(word) = words.get_mut(column / 64) {
+                *word |= 1 << (column % 64);
+            }
+        }
+    }
+
+    #[inline(always)]
     unsafe fn select(mut word: u64, n: usize) -> usize {
         for _ in 0..n.min(64) {
             word &= word.wrapping_sub(1);

@@ -57,7 +57,7 @@ pub use learner::{Learner, Rates, StepResult, id_batch, inputs};
 pub use models::load_model;
 pub use observer::{Observer, StepEvent, ValidationEvent};
 pub use progress::Watched;
-pub use proof::{Proof, byte_card, prove};
+pub use proof::{Proof, byte_card, part_bytes, prove};
 pub use recorder::Recorder;
 pub use report::Report;
 pub use restore::CheckpointPaths;

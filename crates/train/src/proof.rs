@@ -71,7 +71,7 @@ pub fn byte_card(bytes_before: u64, after: &Path) -> Result<ProofCard, TrainErro
     let artefact = Artefact::open(after)?;
     let mapped = resident_bytes_of(after);
     let fields = &artefact.manifest().fields;
-    let parts = parts(&artefact);
+    let parts = part_bytes(&artefact);
     let tables = fields.iter().map(FieldEntry::dense_bytes).sum::<u64>();
     // Weights are dense f32.
     let dense_bytes = tables + parts.weights;
@@ -89,6 +89,25 @@ pub fn byte_card(bytes_before: u64, after: &Path) -> Result<ProofCard, TrainErro
         quality: None,
         lookups: None,
     })
+}
+
+/// What the bytes of an artefact are.
+pub fn part_bytes(artefact: &Artefact) -> PartBytes {
+    let names: Vec<_> = artefact.manifest().fields.iter().map(|f| &f.name).collect();
+    let (mut table_parts, mut weights) = (BTreeMap::<String, u64>::new(), 0);
+    for tensor in artefact.tensors() {
+        match tensor.name.strip_prefix("table.") {
+            Some(name) => *table_parts.entry(kind(name, &names)).or_default() += tensor.n_bytes,
+            None => weights += tensor.n_bytes,
+        }
+    }
+    let tables = table_parts.values().sum();
+    PartBytes {
+        tables,
+        table_parts,
+        weights,
+        header: artefact.n_bytes() - tables - weights,
+    }
 }
 
 /// What all measurements share.
@@ -137,24 +156,6 @@ impl Measured<'_> {
 /// Bytes of a file.
 pub(crate) fn file_bytes(path: &Path) -> Result<u64, TrainError> {
     Ok(std::fs::metadata(path).at("read size of", path)?.len())
-}
-
-fn parts(artefact: &Artefact) -> PartBytes {
-    let names: Vec<_> = artefact.manifest().fields.iter().map(|f| &f.name).collect();
-    let (mut table_parts, mut weights) = (BTreeMap::<String, u64>::new(), 0);
-    for tensor in artefact.tensors() {
-        match tensor.name.strip_prefix("table.") {
-            Some(name) => *table_parts.entry(kind(name, &names)).or_default() += tensor.n_bytes,
-            None => weights += tensor.n_bytes,
-        }
-    }
-    let tables = table_parts.values().sum();
-    PartBytes {
-        tables,
-        table_parts,
-        weights,
-        header: artefact.n_bytes() - tables - weights,
-    }
 }
 
 /// What the tensor `table.<name>` of one of the fields `fields` holds.

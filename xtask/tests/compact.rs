@@ -431,7 +431,10 @@ fn bad_names_and_masks_are_refused() {
     };
     let c1 = ("C1", "U8", &[3, 2][..], vec![1; 6]);
     let c2 = ("C2", "U8", &[2, 2][..], vec![1; 4]);
-    masks(&[c1.clone()], &["masks.safetensors", "`C2`", "found none"]);
+    masks(
+        std::slice::from_ref(&c1),
+        &["masks.safetensors", "`C2`", "found none"],
+    );
     masks(
         &[c1.clone(), ("C2", "U8", &[4, 1], vec![1; 4])],
         &["`C2`", "expected shape [2, 2]", "[4, 1]"],

@@ -94,10 +94,10 @@ pub fn write(
 }
 
 /// Stores the tables of `source` one after the other, each as its encoder chooses, and writes an artefact as
-/// [`write`] does. No more than one exact table is in memory at a time, besides what is going to be written.
+/// [`write()`] does. No more than one exact table is in memory at a time, besides what is going to be written.
 ///
 /// # Errors
-/// As [`write`], and those of the source.
+/// As [`write()`], and those of the source.
 pub fn pack(
     path: &Path,
     source: &dyn TableSource,

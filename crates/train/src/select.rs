@@ -56,14 +56,15 @@ pub fn select(
     let auc_before = judge.auc(&before.tables()?.iter().collect::<Vec<_>>())?;
     let folder = AtomicDir::create(&path.with_extension("candidates"))?;
     let n_fields = request.source.fields().len();
-    let candidate = |values: Values| {
-        let file = folder.path().join(values.name());
+    let candidate = |level: usize, values: Values| {
+        // Two files: a third candidate replaces the first, which is not used any more.
+        let file = folder.path().join((level % 2).to_string());
         pack_as(request, &vec![values; n_fields], &file, Json::Null)?;
         Ok::<_, TrainError>(Artefact::open(&file)?)
     };
     let mut lower: Option<Artefact> = None;
     for (level, values) in LEVELS.into_iter().enumerate() {
-        let upper = candidate(values)?;
+        let upper = candidate(level, values)?;
         let auc = judge.auc(&upper.tables()?.iter().collect::<Vec<_>>())?;
         if auc_before - auc <= tolerance {
             let all = Step {

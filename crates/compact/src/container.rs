@@ -1,4 +1,4 @@
-//! The safetensors container, written into a file that is open already.
+//! The safetensors container: read without trust, written into a file that is open already.
 //!
 //! `safetensors::serialize_to_file` fills a temporary of its own: a killed process leaves it under a
 //! name that tells nobody whose it is, and only its owner may read it.
@@ -55,6 +55,32 @@ pub fn write_tensors(
         out.write_all(view.data())?;
     }
     Ok(out.flush()?)
+}
+
+/// Reads the header of a file: where the tensors' bytes begin, and what they are.
+///
+/// `SafeTensors::read_metadata` adds sizes that the header may have chosen to turn over.
+///
+/// # Errors
+/// When the bytes are no safetensors file, or not the whole of it.
+pub fn read_header(file: &[u8]) -> Result<(usize, Metadata), SafeTensorError> {
+    let length = file.first_chunk().ok_or(SafeTensorError::HeaderTooSmall)?;
+    let length = usize::try_from(u64::from_le_bytes(*length)).ok();
+    let start = length.and_then(|length| length.checked_add(LENGTH_BYTES));
+    let start = start.ok_or(SafeTensorError::HeaderTooLarge)?;
+    let header = file.get(LENGTH_BYTES..start);
+    let header = header.ok_or(SafeTensorError::InvalidHeaderLength)?;
+    // Offsets without gaps, and sizes that suit them, are checked here.
+    let metadata: Metadata =
+        serde_json::from_slice(header).map_err(SafeTensorError::InvalidHeaderDeserialization)?;
+    let ends = metadata
+        .tensors()
+        .into_values()
+        .map(|info| info.data_offsets.1);
+    if ends.max().unwrap_or(0) != file.len() - start {
+        return Err(SafeTensorError::MetadataIncompleteBuffer);
+    }
+    Ok((start, metadata))
 }
 
 /// The largest power of two up to 64 that divides `len`.

@@ -3,9 +3,9 @@
 use std::path::{Path, PathBuf};
 
 use half::{bf16, f16};
-use safetensors::SafeTensors;
 use safetensors::tensor::{Dtype, Metadata};
 
+use crate::container::read_header;
 use crate::memory::Memory;
 use crate::source::check_finite;
 use crate::{ArtefactError, Pooling, SourceField, TableSource};
@@ -49,15 +49,15 @@ impl ForeignFile {
     /// When it cannot be read or is no safetensors file.
     pub fn open(path: &Path) -> Result<Self, ArtefactError> {
         let memory = Memory::map(path)?;
-        let header = SafeTensors::read_metadata(&memory);
-        let (header_bytes, header) = header.map_err(|source| ArtefactError::Container {
+        let header = read_header(&memory);
+        let (data_start, header) = header.map_err(|source| ArtefactError::Container {
             path: path.to_owned(),
             source,
         })?;
         Ok(Self {
             path: path.to_owned(),
             memory,
-            data_start: header_bytes + 8,
+            data_start,
             header,
         })
     }

@@ -3,9 +3,9 @@
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
-use safetensors::SafeTensors;
 use safetensors::tensor::{Dtype, Metadata};
 
+use crate::container::read_header;
 use crate::error::FormError;
 use crate::lookup::Isa;
 use crate::manifest::{FORMAT_VERSION, KEY, checksum};
@@ -58,12 +58,12 @@ impl Artefact {
             path: path.to_owned(),
             source,
         };
-        let (header_bytes, header) = SafeTensors::read_metadata(&memory).map_err(container)?;
+        let (data_start, header) = read_header(&memory).map_err(container)?;
         let manifest = read_manifest(path, &header)?;
         let artefact = Self {
             path: path.to_owned(),
             memory,
-            data_start: header_bytes + 8,
+            data_start,
             header,
             manifest,
         };
@@ -172,12 +172,15 @@ impl Artefact {
     }
 
     fn check_tensors(&self) -> Result<(), ArtefactError> {
-        let mut names = BTreeSet::new();
+        let (mut fields, mut names) = (BTreeSet::new(), BTreeSet::new());
         for (f, field) in self.manifest.fields.iter().enumerate() {
             let mismatch = |(expected, found): (String, String)| {
                 self.tensor_error(&field.tensor(0), &expected, &found)
             };
             field.check().map_err(mismatch)?;
+            if !fields.insert(&field.name) {
+                return Err(self.tensor_error(&field.tensor(0), "a field of its own", "two"));
+            }
             self.table(f)?;
             names.extend(self.field_tensors(field));
         }

@@ -155,7 +155,7 @@ pub fn n_bytes<K: Kept>(histogram: &[usize], least: usize, values: Values, dim: 
         if t == 0 {
             0
         } else {
-            sizes.mask + values.record_bytes(t)
+            K::MARKS.bytes(dim, t) + values.record_bytes(t)
         }
     };
     let records = histogram
@@ -354,7 +354,8 @@ unsafe impl<K: Kept> Storage for Ragged<'_, K> {
         if bit(block[1]) == 0 {
             return StoredRow::EMPTY;
         }
-        let bits = block[2..].iter().enumerate();
+        // Words behind the planes count nothing.
+        let bits = block[2..=self.sizes.n_planes].iter().enumerate();
         let kept = 1 + bits.map(|(p, &plane)| bit(plane) << p).sum::<usize>();
         let start = block[0] as usize * ALIGN + self.bytes_below(block, (1 << at) - 1);
         let marks = match K::MARKS {

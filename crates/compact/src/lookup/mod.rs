@@ -3,12 +3,15 @@
 //! Which kernel runs depends on structure, value type, dim and processor. [`naive`] decodes row after row
 //! and is what every kernel is held against.
 
+mod ahead;
 mod format;
 mod isa;
 mod kernel;
 mod lanes;
 pub mod naive;
+mod row;
 mod scatter;
+mod sorted;
 
 pub use isa::Isa;
 pub(crate) use isa::Work;

@@ -1,0 +1,193 @@
+//! A vector that rows are added to.
+
+use std::marker::PhantomData;
+
+use super::format::Format;
+use super::kernel::MAX_VECTORS;
+use super::lanes::{LANES, Lanes};
+use crate::prefetch::prefetch_line;
+use crate::structure::{AbsentRows, Marks, Record, RecordForm, Storage};
+
+const LINE: usize = 64;
+
+/// Words for the bits of the columns of a list.
+const MASK_WORDS: usize = 4;
+
+/// A vector that rows are added to.
+pub struct Row<L, S, F, const N: usize> {
+    pub storage: S,
+    format: PhantomData<F>,
+    dim: usize,
+    first_vector: usize,
+    straddles: bool,
+    pub sums: [L; N],
+}
+
+impl<L: Lanes, S: Storage, F: Format, const N: usize> Row<L, S, F, N> {
+    /// A row of zeros.
+    ///
+    /// # Safety
+    /// The processor has the instructions of `L`.
+    #[inline(always)]
+    pub unsafe fn new(storage: S, dim: usize, first_vector: usize) -> Self {
+        Self {
+            straddles: storage.straddles(),
+            storage,
+            format: PhantomData,
+            dim,
+            first_vector,
+            // SAFETY: said above.
+            sums: [unsafe { L::splat(0.0) }; N],
+        }
+    }
+
+    /// Most cache lines of what a pass reads of a record.
+    const LINES: usize = (F::FIXED + N * LANES * F::BITS / 8 + LINE - 2) / LINE + 1;
+
+    /// Adds a row, times `weight`.
+    ///
+    /// # Safety
+    /// The record is one of the storage, or empty; the processor has the instructions of `L`.
+    #[inline(always)]
+    pub unsafe fn add(&mut self, record: Record, weight: f32) {
+        // SAFETY: a structure's record has scale and bias, as many values as it keeps, and a mask if it
+        // has its own form and is masked.
+        unsafe {
+            if S::MARKS != Marks::None && record.form == RecordForm::Own {
+                self.add_marked(record, weight);
+            } else if S::ABSENT_ROWS != AbsentRows::Skipped || record.kept > 0 {
+                self.add_first(record, weight);
+            }
+        }
+    }
+
+    /// Adds a row that keeps its first values.
+    ///
+    /// # Safety
+    /// As [`add`](Self::add).
+    #[inline(always)]
+    unsafe fn add_first(&mut self, record: Record, weight: f32) {
+        // SAFETY: said above.
+        unsafe {
+            let affine = F::affine(record.at);
+            let values = record.at.add(F::FIXED);
+            let weight = L::splat(weight);
+            for (v, sum) in self.sums.iter_mut().enumerate() {
+                let first = (self.first_vector + v) * LANES;
+                let n = (record.kept as usize).saturating_sub(first).min(LANES);
+                let row: L = F::load(values, first, n, affine);
+                *sum = row.mul_add(weight, *sum);
+            }
+        }
+    }
+
+    /// Adds a row whose marks say what it keeps.
+    ///
+    /// # Safety
+    /// As [`add`](Self::add).
+    #[inline(always)]
+    unsafe fn add_marked(&mut self, record: Record, weight: f32) {
+        // Of a row that keeps nothing the marks are those of another.
+        let any = u16::from(record.kept > 0).wrapping_neg();
+        let n_columns = record.kept as usize;
+        let mut bits = [0; MASK_WORDS];
+        // SAFETY: said above; a list has as many columns as values.
+        unsafe {
+            let mask = match S::MARKS {
+                Marks::Columns => {
+                    let n_words = if self.dim <= 64 { 1 } else { MASK_WORDS };
+                    L::columns(record.at, n_columns, &mut bits[..n_words]);
+                    bits.as_ptr().cast()
+                }
+                _ => record.at,
+            };
+            let values = record.at.add(S::MARKS.bytes(self.dim, n_columns));
+            let affine = F::affine(values);
+            let values = values.add(F::FIXED);
+            let weight = L::splat(weight);
+            let mut first = if N < MAX_VECTORS {
+                0
+            } else {
+                self.skipped(mask)
+            };
+            for v in 0..N {
+                let mask = self.mask(mask, self.first_vector + v) & any;
+                let row: L = F::expand(values, first, mask, affine);
+                first += mask.count_ones() as usize;
+                self.sums[v] = row.mul_add(weight, self.sums[v]);
+            }
+        }
+    }
+
+    /// Kept columns among `16 · v..16 · v + 16`, as bits.
+    ///
+    /// # Safety
+    /// `mask` is that of a record, or the bits of its columns.
+    #[inline(always)]
+    unsafe fn mask(&self, mask: *const u8, v: usize) -> u16 {
+        let n = self.dim.saturating_sub(v * LANES).min(LANES);
+        if n == 0 {
+            return 0;
+        }
+        // SAFETY: every 16 columns have two bytes.
+        let bits = unsafe { mask.add(2 * v).cast::<u16>().read_unaligned() };
+        u16::from_le(bits) & ((1_u32 << n) - 1) as u16
+    }
+
+    /// Number of kept values in front of the first vector.
+    ///
+    /// # Safety
+    /// As [`mask`](Self::mask).
+    #[inline(always)]
+    unsafe fn skipped(&self, mask: *const u8) -> usize {
+        let mut n = 0;
+        for v in 0..self.first_vector {
+            // SAFETY: said above.
+            n += unsafe { self.mask(mask, v) }.count_ones() as usize;
+        }
+        n
+    }
+
+    /// Writes the sums, times `scale`: the first `n_columns` of them.
+    ///
+    /// # Safety
+    /// There is room; the processor has the instructions of `L`.
+    #[inline(always)]
+    pub unsafe fn store(&self, out: *mut f32, n_columns: usize, scale: f32) {
+        // SAFETY: said above.
+        unsafe {
+            let scale = L::splat(scale);
+            for (v, sum) in self.sums.iter().enumerate() {
+                let n = n_columns.saturating_sub(v * LANES).min(LANES);
+                sum.mul(scale).store(out.wrapping_add(v * LANES), n);
+            }
+        }
+    }
+
+    /// Asks for what a pass reads of a record.
+    #[inline(always)]
+    pub fn prefetch(&self, record: Record) {
+        let skipped = self.first_vector * LANES * F::BITS / 8;
+        let bytes = F::FIXED + (record.kept as usize * F::BITS).div_ceil(8);
+        let (at, bytes) = if S::MARKS != Marks::None && record.form == RecordForm::Own {
+            let marks = S::MARKS.bytes(self.dim, record.kept as usize);
+            (record.at, bytes + marks)
+        } else {
+            (
+                record.at.wrapping_add(skipped),
+                bytes.saturating_sub(skipped),
+            )
+        };
+        let last = bytes.saturating_sub(1);
+        prefetch_line(at);
+        // The last line without a look at the length, which may be hard to predict.
+        if self.straddles || Self::LINES > 2 {
+            prefetch_line(at.wrapping_add(last));
+        }
+        for line in 1..Self::LINES - 1 {
+            if line * LINE < last {
+                prefetch_line(at.wrapping_add(line * LINE));
+            }
+        }
+    }
+}

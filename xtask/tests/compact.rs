@@ -253,6 +253,27 @@ fn an_artefact_is_pruned_to_the_share_asked_for() {
     // Without data there are bytes only.
     let bare = result(folder, &["compact", file, "--out", "bare.safetensors"]);
     assert!(bare["card"]["quality"].is_null() && bare["card"]["lookups"].is_null());
+    let others = [
+        "train",
+        "--rows",
+        "5000",
+        "--set",
+        "model.dim=2",
+        "--name",
+        "other",
+    ];
+    let constant = ["--set", "train.schedule=constant", "--set", "model.top=[4]"];
+    let others = result(folder, &[others.as_slice(), &constant].concat());
+    check_refused(
+        folder,
+        &[
+            "compact",
+            file,
+            "--data",
+            others["data_dir"].as_str().unwrap(),
+        ],
+        &["the data has", "the model expects"],
+    );
     check_refused(
         folder,
         &["compact", file, "--max-auc-drop", "0.1"],

@@ -124,3 +124,23 @@ fn every_kind_of_table_is_shown_as_it_is() {
     );
     assert!(line("all").contains("1087"), "{text}");
 }
+
+#[test]
+fn a_table_that_shares_its_rows_is_not_compacted() {
+    let folder = tempfile::tempdir().unwrap();
+    let [path, out] = ["m.safetensors", "out.safetensors"].map(|name| folder.path().join(name));
+    write_sample(&path);
+    let mut command = Command::new(env!("CARGO_BIN_EXE_xtask"));
+    let command = command.arg("compact").arg(path).arg("--out").arg(&out);
+    let output = command.output().unwrap();
+    let message = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(2), "{message}");
+    for part in [
+        "m.safetensors",
+        "`table.hashed`",
+        "expected a row for every id",
+    ] {
+        assert!(message.contains(part), "{message}");
+    }
+    assert!(!out.exists());
+}

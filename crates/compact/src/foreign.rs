@@ -191,6 +191,7 @@ impl TableSource for ForeignTables<'_> {
     fn rows(&self, f: usize) -> Result<Vec<f32>, ArtefactError> {
         let tensor = &self.tensors[f];
         let rows = self.file.floats(tensor)?;
+        self.file.memory.release(self.file.tensor(tensor)?.2);
         check_finite(&self.file.path, tensor, &rows, self.fields[f].dim)?;
         Ok(rows)
     }

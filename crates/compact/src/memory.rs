@@ -43,6 +43,27 @@ impl Memory {
     }
 }
 
+impl Memory {
+    /// Gives back the memory behind `part` of a mapped file; the next access would read the file again.
+    pub fn release(&self, part: &[u8]) {
+        #[cfg(unix)]
+        if let Self::Mapped(map) = self {
+            let (all, part) = (map.as_ptr_range(), part.as_ptr_range());
+            if part.start < all.start || all.end < part.end {
+                return;
+            }
+            let start = part.start as usize - all.start as usize;
+            let len = part.end as usize - part.start as usize;
+            let advice = memmap2::UncheckedAdvice::DontNeed;
+            // SAFETY: the part lies in the map, as was just checked, and the map is a read-only view of a
+            // file, so dropping its pages loses nothing. A system that refuses only keeps them longer.
+            let _ = unsafe { map.unchecked_advise_range(advice, start, len) };
+        }
+        #[cfg(not(unix))]
+        let _ = part;
+    }
+}
+
 impl Deref for Memory {
     type Target = [u8];
 

@@ -128,7 +128,7 @@ impl Field {
             .map(|c| format!("{} {}", c.encoding, human_bytes(c.bytes)))
             .collect();
         format!(
-            "{}: {} x {}, {:.1}% kept, bound {}; {} takes {} ({:.2} of the bound)\n  of {}\n",
+            "{}: {} x {}, {:.1}% kept, bound {}; {} takes {} ({:.2} of the bound)\n  candidates: {}\n",
             self.name,
             self.n_rows,
             self.dim,

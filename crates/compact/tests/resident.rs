@@ -23,7 +23,11 @@ fn write_file(path: &Path) {
     let dense: Vec<f32> = (0..750_000 * DIM).map(|i| i as f32).collect();
     let mut sparse = vec![0.0; 1_500_000 * DIM];
     for x in &mut sparse {
-        *x = if random.word() % 2 == 0 { 1.0 } else { 0.0 };
+        *x = if random.word().is_multiple_of(2) {
+            1.0
+        } else {
+            0.0
+        };
     }
     let bitmap = Encoding {
         structure: Structure::Bitmap,

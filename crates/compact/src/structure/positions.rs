@@ -19,7 +19,7 @@ use safetensors::tensor::Dtype;
 use super::head::{self, Head};
 use super::{ABSENT, Buffer, Data, Form, StoredRow, Tensors};
 use crate::error::{EncodeError, FormError};
-use crate::lookup::Lanes;
+use crate::lookup::{Isa, Lanes, Work};
 use crate::prefetch::prefetch_line;
 use crate::rows::{Rows, is_kept};
 use crate::values::{AFFINE_BYTES, Affine, Values};
@@ -275,16 +275,17 @@ impl<'a> Positions<'a> {
 
     /// Every block has to have as many ones as the index says, and a zero for each of its rows.
     fn check(&self, n_rows: usize) -> Result<(), FormError> {
-        for (b, pair) in self.index.windows(2).enumerate() {
-            let (first, end) = (BLOCK * b, (BLOCK * (b + 1)).min(n_rows));
-            let found = pair[1].checked_sub(pair[0]).filter(|&n| {
-                let (from, to) = (first + pair[0] as usize, end + pair[1] as usize);
-                pair[1] <= self.index[self.index.len() - 1] && self.ones(from, to) == n as usize
-            });
-            if found.is_none() {
-                let expected = format!("the ones of block {b} in .rows");
-                return Err(FormError::new(INDEX, expected, format!("{pair:?}")));
-            }
+        let mut bad = None;
+        let check = Check {
+            positions: self,
+            n_rows,
+            bad: &mut bad,
+        };
+        check.run_on(Isa::best());
+        if let Some(b) = bad {
+            let expected = format!("the ones of block {b} in .rows");
+            let found = format!("{:?}", &self.index[b..b + 2]);
+            return Err(FormError::new(INDEX, expected, found));
         }
         if self.index[0] != 0 {
             return Err(FormError::new(INDEX, 0, self.index[0]));
@@ -292,17 +293,29 @@ impl<'a> Positions<'a> {
         Ok(())
     }
 
+    /// The first block whose ones are not those of the index.
+    #[inline(always)]
+    fn bad_block(&self, n_rows: usize) -> Option<usize> {
+        let last = self.index[self.index.len() - 1];
+        self.index.windows(2).enumerate().position(|(b, pair)| {
+            let (first, end) = (BLOCK * b, (BLOCK * (b + 1)).min(n_rows));
+            let (from, to) = (first + pair[0] as usize, end + pair[1] as usize);
+            let n = pair[1].checked_sub(pair[0]);
+            !n.is_some_and(|n| pair[1] <= last && self.ones(from, to) == n as usize)
+        })
+    }
+
     /// Number of ones among the bits `from..to` of the unary numbers.
+    #[inline(always)]
     fn ones(&self, from: usize, to: usize) -> usize {
-        let mut n = 0;
-        let mut at = from;
-        while at < to {
-            let len = WORD.min(to - at);
-            let mask = u64::MAX >> (WORD - len);
-            n += (self.word(at) & mask).count_ones() as usize;
-            at += len;
-        }
-        n
+        let below = |at: usize| {
+            let word = self.rows.get(at / WORD).copied().unwrap_or(0);
+            (word & ((1 << (at % WORD)) - 1)).count_ones() as usize
+        };
+        let whole = self.rows.get(from / WORD..to / WORD).unwrap_or(&[]);
+        let whole: usize = whole.iter().map(|word| word.count_ones() as usize).sum();
+        // Ones before `from` in its word are among those of `whole`, or else of the word of `to`.
+        (whole + below(to)).saturating_sub(below(from))
     }
 
     /// The 64 bits from bit `at` of the unary numbers.
@@ -444,6 +457,20 @@ impl<'a> Positions<'a> {
     fn column(&self, i: usize) -> usize {
         let mask = (1 << self.column_bits) - 1;
         (read(self.columns, i * self.column_bits) & mask) as usize
+    }
+}
+
+/// Looks for the first bad block with the processor's instructions that count bits.
+struct Check<'c, 'a> {
+    positions: &'c Positions<'a>,
+    n_rows: usize,
+    bad: &'c mut Option<usize>,
+}
+
+impl Work for Check<'_, '_> {
+    #[inline(always)]
+    unsafe fn run<L: Lanes>(self) {
+        *self.bad = self.positions.bad_block(self.n_rows);
     }
 }
 

@@ -66,10 +66,17 @@ impl<'a> Presence<'a> {
             n_head: n_head as u32,
             blocks: words.as_chunks().0,
         };
-        presence.check(n_present.saturating_sub(n_head))?;
-        Ok(presence)
+        let mut result = Ok(());
+        let check = Check {
+            presence,
+            n_present: n_present.saturating_sub(n_head),
+            result: &mut result,
+        };
+        check.run_on(Isa::best());
+        result.map(|()| presence)
     }
 
+    #[inline(always)]
     fn check(&self, n_present: usize) -> Result<(), FormError> {
         let mut before = 0_u64;
         for (i, &[found, bits]) in self.blocks.iter().enumerate() {
@@ -110,6 +117,20 @@ impl<'a> Presence<'a> {
     pub fn ranks(self, ids: &[u32], out: &mut Vec<u32>, isa: Isa) {
         let presence = self;
         Ranks { presence, ids, out }.run_on(isa);
+    }
+}
+
+/// Counts the present rows with the processor's instructions that count bits.
+struct Check<'c, 'a> {
+    presence: Presence<'a>,
+    n_present: usize,
+    result: &'c mut Result<(), FormError>,
+}
+
+impl Work for Check<'_, '_> {
+    #[inline(always)]
+    unsafe fn run<L: Lanes>(self) {
+        *self.result = self.presence.check(self.n_present);
     }
 }
 

@@ -55,14 +55,29 @@ pub(crate) trait Work: Sized {
     /// The processor has the instructions of `L`.
     unsafe fn run<L: super::lanes::Lanes>(self);
 
-    /// Does it with those of `isa`, or of a lesser one if the processor lacks them.
+    /// Does it on any processor.
+    fn run_portable(self) {
+        // SAFETY: any processor has those instructions.
+        unsafe { self.run::<super::lanes::Portable>() }
+    }
+
+    /// Does it with AVX2.
+    ///
+    /// # Safety
+    /// The processor has what [`Isa::Avx2`] says.
+    #[cfg(target_arch = "x86_64")]
+    unsafe fn run_avx2(self) {
+        // SAFETY: said above.
+        unsafe { run_avx2(self) }
+    }
+
+    /// Does it with the instructions of `isa`, or of a lesser one if the processor lacks them.
     fn run_on(self, isa: Isa) {
         match isa.min(Isa::best()) {
-            // SAFETY: any processor has those.
-            Isa::Portable => unsafe { self.run::<super::lanes::Portable>() },
+            Isa::Portable => self.run_portable(),
             #[cfg(target_arch = "x86_64")]
             // SAFETY: the processor has them.
-            Isa::Avx2 => unsafe { run_avx2(self) },
+            Isa::Avx2 => unsafe { self.run_avx2() },
             #[cfg(target_arch = "x86_64")]
             // SAFETY: likewise.
             Isa::Avx512 => unsafe { run_avx512(self) },
@@ -74,7 +89,7 @@ pub(crate) trait Work: Sized {
 
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx2,fma,f16c,bmi1,bmi2,popcnt,lzcnt")]
-fn run_avx2<W: Work>(work: W) {
+pub(crate) fn run_avx2<W: Work>(work: W) {
     // SAFETY: the caller's processor has all of it.
     unsafe { work.run::<super::lanes::Avx2>() }
 }

@@ -5,13 +5,16 @@
 //! index and record overlap with work on other rows. Where rows may stand in a head, in a tail, or nowhere,
 //! ids are sorted first: a branch that depends on the row would be mispredicted all the time.
 
+use std::cell::Cell;
 use std::marker::PhantomData;
 use std::ops::Range;
 
 use super::ahead::Ahead;
 use super::format::Format;
 use super::isa::Work;
-use super::lanes::{LANES, Lanes};
+#[cfg(target_arch = "x86_64")]
+use super::isa::run_avx2;
+use super::lanes::{LANES, Lanes, Portable};
 use super::row::Row;
 use super::sorted::{List, SORTED, Sorted};
 use crate::bags::{Bags, Output, Pooling};
@@ -52,6 +55,8 @@ pub struct Kernel<'k, 'o, S, F, B, const N: usize> {
     /// Power of two that all values are multiplied with.
     pub unit: f32,
     pub first_vector: usize,
+    /// Room for sorted ids.
+    pub sorted: Cell<Option<&'k mut Sorted>>,
 }
 
 impl<S: Storage, F: Format, B: Shape, const N: usize> Work for Kernel<'_, '_, S, F, B, N> {
@@ -59,12 +64,42 @@ impl<S: Storage, F: Format, B: Shape, const N: usize> Work for Kernel<'_, '_, S,
     unsafe fn run<L: Lanes>(self) {
         // SAFETY: ids, bags and output have been checked; the processor has the instructions of `L`.
         unsafe {
-            match self.storage.head() {
-                Some(head) if B::SINGLE => self.run_single::<L>(head),
-                Some(head) => self.run_groups::<L>(head),
-                None if self.bags.n() == 0 => {}
-                None => self.run_in_order::<L>(0..self.bags.n()),
+            match (self.storage.head(), self.sorted.take()) {
+                _ if self.bags.n() == 0 => {}
+                (Some(head), Some(sorted)) if B::SINGLE => self.run_single::<L>(head, sorted),
+                (Some(head), Some(sorted)) => self.run_groups::<L>(head, sorted),
+                _ => self.run_in_order::<L>(0..self.bags.n()),
             }
+        }
+    }
+
+    // One kernel for all lengths of rows, and one for all bags: hundreds of kernels for processors that few
+    // have would take minutes to compile.
+    fn run_portable(self) {
+        // SAFETY: any processor has those instructions.
+        unsafe { self.widened::<MAX_VECTORS>().run::<Portable>() }
+    }
+
+    #[cfg(target_arch = "x86_64")]
+    unsafe fn run_avx2(self) {
+        // SAFETY: said by the caller.
+        unsafe { run_avx2(self.widened::<N>()) }
+    }
+}
+
+impl<'k, 'o, S, F, B, const N: usize> Kernel<'k, 'o, S, F, B, N> {
+    /// The same for any bags and up to `M` vectors.
+    fn widened<const M: usize>(self) -> Kernel<'k, 'o, S, F, Several, M> {
+        Kernel {
+            storage: self.storage,
+            kind: PhantomData,
+            bags: self.bags,
+            pooling: self.pooling,
+            out: self.out,
+            dim: self.dim,
+            unit: self.unit,
+            first_vector: self.first_vector,
+            sorted: self.sorted,
         }
     }
 }
@@ -138,8 +173,7 @@ impl<S: Storage, F: Format, B: Shape, const N: usize> Kernel<'_, '_, S, F, B, N>
     /// # Safety
     /// As [`run_in_order`](Self::run_in_order), and every bag is one id of weight 1.
     #[inline(always)]
-    unsafe fn run_single<L: Lanes>(&self, head: Head<'_>) {
-        let mut sorted = Sorted::new();
+    unsafe fn run_single<L: Lanes>(&self, head: Head<'_>, sorted: &mut Sorted) {
         for (i, ids) in self.bags.ids.chunks(SORTED).enumerate() {
             sorted.clear();
             // SAFETY: said above.
@@ -179,9 +213,7 @@ impl<S: Storage, F: Format, B: Shape, const N: usize> Kernel<'_, '_, S, F, B, N>
     /// # Safety
     /// As [`run_in_order`](Self::run_in_order).
     #[inline(always)]
-    unsafe fn run_groups<L: Lanes>(&self, head: Head<'_>) {
-        let mut sorted = Sorted::new();
-        let mut ends = [[0; 2]; SORTED];
+    unsafe fn run_groups<L: Lanes>(&self, head: Head<'_>, sorted: &mut Sorted) {
         let mut b = 0;
         while b < self.bags.n() {
             let end = self.group(b);
@@ -194,12 +226,12 @@ impl<S: Storage, F: Format, B: Shape, const N: usize> Kernel<'_, '_, S, F, B, N>
                     continue;
                 }
                 sorted.clear();
-                for (bag, ends) in (b..end).zip(&mut ends) {
+                for bag in b..end {
                     let range = self.bags.range(bag);
                     sorted.add::<L>(&self.bags.ids[range.clone()], range.start, head.n_rows());
-                    *ends = [sorted.head.n(), sorted.tail.n()];
+                    sorted.ends[bag - b] = [sorted.head.n(), sorted.tail.n()];
                 }
-                self.pool_group::<L>(head, &sorted, b, &ends[..end - b]);
+                self.pool_group::<L>(head, sorted, b..end);
             }
             b = end;
         }
@@ -214,18 +246,12 @@ impl<S: Storage, F: Format, B: Shape, const N: usize> Kernel<'_, '_, S, F, B, N>
         (b..last).take_while(fits).last().map_or(b, |last| last + 1)
     }
 
-    /// Pools the bags from `b` on, whose sorted ids end at `ends`.
+    /// Pools a group of bags whose ids have been sorted.
     ///
     /// # Safety
     /// As [`run_groups`](Self::run_groups).
     #[inline(always)]
-    unsafe fn pool_group<L: Lanes>(
-        &self,
-        head: Head<'_>,
-        sorted: &Sorted,
-        b: usize,
-        ends: &[[usize; 2]],
-    ) {
+    unsafe fn pool_group<L: Lanes>(&self, head: Head<'_>, sorted: &Sorted, bags: Range<usize>) {
         let mut ahead = [&sorted.head, &sorted.tail].map(|list| Ahead::new(list.ids()));
         let mut next = [0; 2];
         // SAFETY: said above; the sorted ids are those of the bags.
@@ -234,7 +260,7 @@ impl<S: Storage, F: Format, B: Shape, const N: usize> Kernel<'_, '_, S, F, B, N>
             let mut tail = self.row::<L, S>(self.storage);
             ahead[0].begin(&row);
             ahead[1].begin(&tail);
-            for (i, end) in ends.iter().enumerate() {
+            for (b, end) in bags.zip(&sorted.ends) {
                 row.sums = [L::splat(0.0); N];
                 for p in next[0]..end[0] {
                     let weight = self.weight(*sorted.head.places().get_unchecked(p) as usize);
@@ -246,8 +272,8 @@ impl<S: Storage, F: Format, B: Shape, const N: usize> Kernel<'_, '_, S, F, B, N>
                     tail.add(ahead[1].next(&tail, p), weight);
                 }
                 next = *end;
-                let n_ids = self.bags.range_unchecked(b + i).len();
-                tail.store(self.out(b + i), self.n_columns(), self.scale(n_ids));
+                let n_ids = self.bags.range_unchecked(b).len();
+                tail.store(self.out(b), self.n_columns(), self.scale(n_ids));
             }
         }
     }

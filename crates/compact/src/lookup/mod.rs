@@ -17,6 +17,7 @@ pub use isa::Isa;
 pub(crate) use isa::Work;
 pub(crate) use lanes::Lanes;
 
+use std::cell::Cell;
 use std::marker::PhantomData;
 
 use crate::Values;
@@ -26,6 +27,7 @@ use format::Format;
 use kernel::{Kernel, MAX_VECTORS, Several, Shape, Single};
 use lanes::LANES;
 use scatter::Scatter;
+pub(crate) use sorted::Sorted;
 
 /// A lookup whose sizes and ids have been checked.
 pub(crate) struct Request<'r, 'o> {
@@ -39,6 +41,8 @@ pub(crate) struct Request<'r, 'o> {
     /// Whether ids may be those of rows that are not stored.
     pub may_be_absent: bool,
     pub isa: Isa,
+    /// Room for sorted ids.
+    pub sorted: &'r mut Sorted,
 }
 
 /// Pools the rows of every bag.
@@ -114,14 +118,16 @@ fn run<S: Storage, F: Format, B: Shape, const N: usize>(
         dim: request.dim,
         unit: request.unit,
         first_vector,
+        sorted: Cell::new(Some(request.sorted)),
     };
     kernel.run_on(request.isa);
 }
 
-impl<'r> Request<'r, '_> {
-    fn reborrow(&mut self) -> Request<'r, '_> {
+impl Request<'_, '_> {
+    fn reborrow(&mut self) -> Request<'_, '_> {
         Request {
             out: self.out.reborrow(),
+            sorted: self.sorted,
             ..*self
         }
     }

@@ -7,14 +7,20 @@ use crate::structure::ABSENT;
 pub const SORTED: usize = 1024;
 
 /// Ids of one kind, and which of all ids they are.
+#[derive(Clone, Debug)]
 pub struct List {
-    ids: [u32; SORTED + LANES],
-    places: [u32; SORTED + LANES],
+    ids: Vec<u32>,
+    places: Vec<u32>,
     n: usize,
 }
 
 /// Ids in the head, behind it, and absent ones.
+///
+/// It lives with the caller: arrays of this size in hundreds of kernels take the compiler minutes.
+#[derive(Clone, Debug)]
 pub struct Sorted {
+    /// Where the ids of each bag of a group end in head and tail.
+    pub ends: Vec<[usize; 2]>,
     /// In the head.
     pub head: List,
     /// Behind it.
@@ -23,18 +29,19 @@ pub struct Sorted {
     pub absent: List,
 }
 
-impl Sorted {
-    #[inline(always)]
-    pub fn new() -> Self {
+impl Default for Sorted {
+    fn default() -> Self {
         Self {
+            ends: vec![[0; 2]; SORTED],
             head: List::new(),
             tail: List::new(),
             absent: List::new(),
         }
     }
+}
 
+impl Sorted {
     /// Forgets all ids.
-    #[inline(always)]
     pub fn clear(&mut self) {
         (self.head.n, self.tail.n, self.absent.n) = (0, 0, 0);
     }
@@ -66,11 +73,10 @@ impl Sorted {
 }
 
 impl List {
-    #[inline(always)]
     fn new() -> Self {
         Self {
-            ids: [0; SORTED + LANES],
-            places: [0; SORTED + LANES],
+            ids: vec![0; SORTED + LANES],
+            places: vec![0; SORTED + LANES],
             n: 0,
         }
     }

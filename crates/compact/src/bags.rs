@@ -59,19 +59,9 @@ impl<'a> Bags<'a> {
         }
     }
 
-    /// The same for offsets that have been checked.
-    ///
-    /// # Safety
-    /// There is a sample `b`.
-    #[inline(always)]
-    pub(crate) unsafe fn range_unchecked(&self, b: usize) -> std::ops::Range<usize> {
-        match self.offsets {
-            None => b..b + 1,
-            // SAFETY: there is one offset more than samples.
-            Some(offsets) => unsafe {
-                *offsets.get_unchecked(b) as usize..*offsets.get_unchecked(b + 1) as usize
-            },
-        }
+    /// The offsets that sums are divided by the differences of, if `pooling` asks for that.
+    pub(crate) fn lengths(&self, pooling: Pooling) -> Option<&'a [u32]> {
+        self.offsets.filter(|_| pooling == Pooling::Mean)
     }
 
     /// Checks lengths, offsets, and every id against the table's number of rows.
@@ -167,6 +157,14 @@ impl<'a> Output<'a> {
             values: self.values,
             start: self.start,
             stride: self.stride,
+        }
+    }
+
+    /// The vectors of sample `b` and those behind it, for a shorter time.
+    pub(crate) fn from(&mut self, b: usize) -> Output<'_> {
+        Output {
+            start: self.start + b * self.stride,
+            ..self.reborrow()
         }
     }
 

@@ -1,7 +1,7 @@
 //! A stored table, ready for lookups.
 
 use crate::bags::{Bags, Output, Pooling};
-use crate::lookup::{Isa, Lanes, Request, Sorted, Work, naive};
+use crate::lookup::{Isa, Lanes, Request, Setup, Sorted, Work, naive};
 use crate::sharing::{Combine, Sharing, hashed_row};
 use crate::structure::{Core, Presence};
 use crate::{LookupError, Values, lookup};
@@ -177,11 +177,13 @@ impl<'a> Table<'a> {
             bags: &bags,
             pooling: self.pooling,
             out,
-            dim: part.dim,
-            values: part.values,
-            unit: part.unit,
+            setup: Setup {
+                dim: part.dim,
+                values: part.values,
+                unit: part.unit,
+                isa: self.isa,
+            },
             may_be_absent: part.presence.is_some(),
-            isa: self.isa,
             sorted: &mut found.sorted,
         };
         lookup::pool(&part.core, request);

@@ -3,7 +3,7 @@
 use super::format::Format;
 use super::lanes::Lanes;
 use super::row::Row;
-use crate::structure::{ABSENT, AbsentRows, Record, Storage};
+use crate::structure::{Record, Storage};
 
 /// Ids between finding a record and reading it: with 16 the memory was waited for, 48 and 64 were no faster.
 const AHEAD: usize = 32;
@@ -18,7 +18,7 @@ pub struct Ahead<'k> {
 impl<'k> Ahead<'k> {
     #[inline(always)]
     pub fn new(ids: &'k [u32]) -> Self {
-        let records = [Record::EMPTY; AHEAD];
+        let records = [Record::NONE; AHEAD];
         Self { ids, records }
     }
 
@@ -53,13 +53,7 @@ impl<'k> Ahead<'k> {
         p: usize,
     ) -> Record {
         // SAFETY: said above.
-        unsafe {
-            let id = *self.ids.get_unchecked(p);
-            if S::ABSENT_ROWS == AbsentRows::Skipped && id == ABSENT {
-                return Record::EMPTY;
-            }
-            row.storage.locate::<L>(id)
-        }
+        unsafe { row.storage.locate::<L>(*self.ids.get_unchecked(p)) }
     }
 
     /// Finds the record of id `p` and asks for it.

@@ -6,7 +6,7 @@ use super::format::Format;
 use super::kernel::MAX_VECTORS;
 use super::lanes::{LANES, Lanes};
 use crate::prefetch::prefetch_line;
-use crate::structure::{AbsentRows, Marks, Record, RecordForm, Storage};
+use crate::structure::{Marks, Record, Storage};
 
 const LINE: usize = 64;
 
@@ -20,7 +20,7 @@ pub struct Row<L, S, F, const N: usize> {
     dim: usize,
     first_vector: usize,
     straddles: bool,
-    pub sums: [L; N],
+    sums: [L; N],
 }
 
 impl<L: Lanes, S: Storage, F: Format, const N: usize> Row<L, S, F, N> {
@@ -41,22 +41,45 @@ impl<L: Lanes, S: Storage, F: Format, const N: usize> Row<L, S, F, N> {
         }
     }
 
+    /// Forgets all rows.
+    ///
+    /// # Safety
+    /// As [`new`](Self::new).
+    #[inline(always)]
+    pub unsafe fn clear(&mut self) {
+        // SAFETY: said above.
+        self.sums = [unsafe { L::splat(0.0) }; N];
+    }
+
+    /// Begins with sums that were stored: the first `n_columns` of them.
+    ///
+    /// # Safety
+    /// They are there; the processor has the instructions of `L`.
+    #[inline(always)]
+    pub unsafe fn load(&mut self, sums: *const f32, n_columns: usize) {
+        for (v, sum) in self.sums.iter_mut().enumerate() {
+            let n = n_columns.saturating_sub(v * LANES).min(LANES);
+            // SAFETY: said above.
+            *sum = unsafe { L::load_f32(sums.wrapping_add(v * LANES).cast(), n) };
+        }
+    }
+
     /// Most cache lines of what a pass reads of a record.
     const LINES: usize = (F::FIXED + N * LANES * F::BITS / 8 + LINE - 2) / LINE + 1;
 
     /// Adds a row, times `weight`.
     ///
     /// # Safety
-    /// The record is one of the storage, or empty; the processor has the instructions of `L`.
+    /// The record is one of the storage; the processor has the instructions of `L`.
     #[inline(always)]
     pub unsafe fn add(&mut self, record: Record, weight: f32) {
         // SAFETY: a structure's record has scale and bias, as many values as it keeps, and a mask if it
         // has its own form and is masked.
         unsafe {
-            if S::MARKS != Marks::None && record.form == RecordForm::Own {
-                self.add_marked(record, weight);
-            } else if S::ABSENT_ROWS != AbsentRows::Skipped || record.kept > 0 {
+            if S::MARKS == Marks::None {
                 self.add_first(record, weight);
+            } else {
+                self.add_marked(record, weight);
             }
         }
     }
@@ -169,14 +192,15 @@ impl<L: Lanes, S: Storage, F: Format, const N: usize> Row<L, S, F, N> {
     pub fn prefetch(&self, record: Record) {
         let skipped = self.first_vector * LANES * F::BITS / 8;
         let bytes = F::FIXED + (record.kept as usize * F::BITS).div_ceil(8);
-        let (at, bytes) = if S::MARKS != Marks::None && record.form == RecordForm::Own {
-            let marks = S::MARKS.bytes(self.dim, record.kept as usize);
-            (record.at, bytes + marks)
-        } else {
-            (
+        let (at, bytes) = match S::MARKS {
+            Marks::None => (
                 record.at.wrapping_add(skipped),
                 bytes.saturating_sub(skipped),
-            )
+            ),
+            marks => (
+                record.at,
+                bytes + marks.bytes(self.dim, record.kept as usize),
+            ),
         };
         let last = bytes.saturating_sub(1);
         prefetch_line(at);

@@ -1,26 +1,32 @@
 //! Ids sorted by where their rows stand.
+//!
+//! Rows may stand in a head, behind it, or nowhere. A branch on that for each id would be mispredicted all the
+//! time, so ids are sorted first, sixteen at a time, and every kernel gets ids of one kind.
 
+use super::isa::Work;
 use super::lanes::{LANES, Lanes};
+use super::pass::PassBags;
 use crate::structure::ABSENT;
 
 /// Ids that are sorted together.
 pub const SORTED: usize = 1024;
 
-/// Ids of one kind, and which of all ids they are.
+/// Ids of one kind.
 #[derive(Clone, Debug)]
 pub struct List {
     ids: Vec<u32>,
-    places: Vec<u32>,
+    /// Of each id what goes with it: its place, or the bits of its weight.
+    notes: Vec<u32>,
     n: usize,
+    /// Where the ids of each bag end.
+    ends: Vec<u32>,
+    /// For every sixteen of all ids: how many came before, and which of them are in the list.
+    blocks: Vec<(u32, u16)>,
 }
 
 /// Ids in the head, behind it, and absent ones.
-///
-/// It lives with the caller: arrays of this size in hundreds of kernels take the compiler minutes.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct Sorted {
-    /// Where the ids of each bag of a group end in head and tail.
-    pub ends: Vec<[usize; 2]>,
     /// In the head.
     pub head: List,
     /// Behind it.
@@ -29,89 +35,228 @@ pub struct Sorted {
     pub absent: List,
 }
 
-impl Default for Sorted {
-    fn default() -> Self {
-        Self {
-            ends: vec![[0; 2]; SORTED],
-            head: List::new(),
-            tail: List::new(),
-            absent: List::new(),
+/// What goes with each id.
+#[derive(Clone, Copy, Debug)]
+pub enum Notes<'k> {
+    /// Its place; that of the first one is given.
+    Places(u32),
+    /// Its weight.
+    Weights(&'k [f32]),
+    /// Nothing.
+    None,
+}
+
+/// Where the ids of each bag end.
+#[derive(Clone, Copy, Debug)]
+pub enum Ends<'k> {
+    /// Nobody asks.
+    Unknown,
+    /// Every id is a bag.
+    Each,
+    /// In front of these places; that of the first id is `from`. Later ones are the last's.
+    At { ends: &'k [u32], from: usize },
+}
+
+/// Sorts at most [`SORTED`] ids.
+pub struct Sort<'k> {
+    pub sorted: &'k mut Sorted,
+    pub ids: &'k [u32],
+    pub notes: Notes<'k>,
+    pub ends: Ends<'k>,
+    /// Rows in the head.
+    pub n_head: u32,
+}
+
+impl Work for Sort<'_> {
+    #[inline(always)]
+    unsafe fn run<L: Lanes>(self) {
+        let Sorted { head, tail, absent } = self.sorted;
+        for list in [&mut *head, &mut *tail, &mut *absent] {
+            list.clear();
+        }
+        for (i, ids) in self.ids.chunks(LANES).enumerate() {
+            let all = ((1_u32 << ids.len()) - 1) as u16;
+            let notes = self.notes.block(i);
+            let mut padded = [0; LANES];
+            padded[..ids.len()].copy_from_slice(ids);
+            // SAFETY: said by the caller.
+            unsafe {
+                let in_head = L::below(&padded, self.n_head) & all;
+                let stored = L::below(&padded, ABSENT) & all;
+                head.push::<L>(&padded, &notes, in_head);
+                tail.push::<L>(&padded, &notes, stored & !in_head);
+                absent.push::<L>(&padded, &notes, all & !stored);
+            }
+        }
+        for list in [head, tail] {
+            let n = self.ids.len();
+            match self.ends {
+                Ends::Unknown => {}
+                Ends::Each => list.end(1..n + 1),
+                Ends::At { ends, from } => {
+                    list.end(ends.iter().map(|&end| (end as usize - from).min(n)));
+                }
+            }
         }
     }
 }
 
-impl Sorted {
-    /// Forgets all ids.
-    pub fn clear(&mut self) {
-        (self.head.n, self.tail.n, self.absent.n) = (0, 0, 0);
-    }
-
-    /// Adds ids, the first of which has place `first`: [`SORTED`] in all since the last
-    /// [`clear`](Self::clear); others are left out.
-    ///
-    /// # Safety
-    /// The processor has the instructions of `L`.
+impl Notes<'_> {
+    /// Those of the ids from `16 · i` on.
     #[inline(always)]
-    pub unsafe fn add<L: Lanes>(&mut self, ids: &[u32], first: usize, n_head: u32) {
-        let mut place = first as u32;
-        for ids in ids.chunks(LANES) {
-            let all = ((1_u32 << ids.len()) - 1) as u16;
-            let places: [u32; LANES] = std::array::from_fn(|lane| place + lane as u32);
-            let mut padded = [0; LANES];
-            padded[..ids.len()].copy_from_slice(ids);
-            // SAFETY: said above.
-            unsafe {
-                let in_head = L::below(&padded, n_head) & all;
-                let stored = L::below(&padded, ABSENT) & all;
-                self.head.push::<L>(&padded, &places, in_head);
-                self.tail.push::<L>(&padded, &places, stored & !in_head);
-                self.absent.push::<L>(&padded, &places, all & !stored);
+    fn block(self, i: usize) -> [u32; LANES] {
+        match self {
+            Self::None => [0; LANES],
+            Self::Places(first) => {
+                let first = first + (i * LANES) as u32;
+                std::array::from_fn(|lane| first + lane as u32)
             }
-            place += LANES as u32;
+            Self::Weights(weights) => {
+                let weights = &weights[i * LANES..];
+                std::array::from_fn(|lane| weights.get(lane).map_or(0, |x| x.to_bits()))
+            }
+        }
+    }
+}
+
+impl Default for List {
+    fn default() -> Self {
+        Self {
+            ids: vec![0; SORTED + LANES],
+            notes: vec![0; SORTED + LANES],
+            n: 0,
+            ends: Vec::with_capacity(SORTED),
+            blocks: Vec::with_capacity(SORTED / LANES + 1),
         }
     }
 }
 
 impl List {
-    fn new() -> Self {
-        Self {
-            ids: vec![0; SORTED + LANES],
-            places: vec![0; SORTED + LANES],
-            n: 0,
-        }
-    }
-
-    /// Number of ids.
-    #[inline(always)]
-    pub fn n(&self) -> usize {
-        self.n
-    }
-
     /// The ids.
-    #[inline(always)]
-    pub fn ids(&self) -> &[u32] {
+    fn ids(&self) -> &[u32] {
         &self.ids[..self.n]
     }
 
-    /// Their places.
-    #[inline(always)]
+    /// Their places, if that is what they were sorted with.
     pub fn places(&self) -> &[u32] {
-        &self.places[..self.n]
+        &self.notes[..self.n]
     }
 
-    /// Appends the ids and places whose bits are set.
+    /// Their weights, if that is what they were sorted with.
+    fn weights(&self) -> &[f32] {
+        bytemuck::cast_slice(&self.notes[..self.n])
+    }
+
+    /// Each a bag, with a place.
+    pub fn singles(&self) -> PassBags<'_> {
+        PassBags {
+            ids: self.ids(),
+            ends: None,
+            weights: None,
+            places: Some(self.places()),
+        }
+    }
+
+    /// In bags, the first of which is that of the first sample.
+    pub fn bags(&self, notes: Notes<'_>) -> PassBags<'_> {
+        PassBags {
+            ids: self.ids(),
+            ends: Some(&self.ends),
+            weights: matches!(notes, Notes::Weights(_)).then(|| self.weights()),
+            places: None,
+        }
+    }
+
+    #[inline(always)]
+    fn clear(&mut self) {
+        self.n = 0;
+        self.blocks.clear();
+        self.ends.clear();
+    }
+
+    /// Appends the ids and notes whose bits are set.
     ///
     /// # Safety
     /// The processor has the instructions of `L`.
     #[inline(always)]
-    unsafe fn push<L: Lanes>(&mut self, ids: &[u32; LANES], places: &[u32; LANES], mask: u16) {
-        let at = self.n.min(SORTED)..self.n.min(SORTED) + LANES;
-        // SAFETY: said above; there is room for a vector behind all ids.
+    unsafe fn push<L: Lanes>(&mut self, ids: &[u32; LANES], notes: &[u32; LANES], mask: u16) {
+        let at = self.n..self.n + LANES;
+        let (ids_at, notes_at) = (&mut self.ids[at.clone()], &mut self.notes[at]);
+        // SAFETY: said above; there is room for 16.
         unsafe {
-            let (ids_at, places_at) = (&mut self.ids[at.clone()], &mut self.places[at]);
             L::compress(ids, mask, ids_at.as_mut_ptr());
-            L::compress(places, mask, places_at.as_mut_ptr());
+            L::compress(notes, mask, notes_at.as_mut_ptr());
         }
-        self.n = (self.n + mask.count_ones() as usize).min(SORTED);
+        self.blocks.push((self.n as u32, mask));
+        self.n += mask.count_ones() as usize;
+    }
+
+    /// Finds where the ids of each bag end.
+    #[inline(always)]
+    fn end(&mut self, ends: impl Iterator<Item = usize>) {
+        self.blocks.push((self.n as u32, 0));
+        let blocks = &self.blocks;
+        self.ends.extend(ends.map(|at| {
+            let (before, mask) = blocks[at / LANES];
+            before + (mask & ((1 << (at % LANES)) - 1)).count_ones()
+        }));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::Isa;
+
+    fn sort(isa: Isa, ids: &[u32], weights: &[f32], ends: &[u32]) -> Sorted {
+        let mut sorted = Sorted::default();
+        let sort = Sort {
+            sorted: &mut sorted,
+            ids,
+            notes: Notes::Weights(weights),
+            ends: Ends::At { ends, from: 7 },
+            n_head: 3,
+        };
+        sort.run_on(isa);
+        sorted
+    }
+
+    proptest! {
+        #[test]
+        fn every_id_is_in_its_list_and_bag(
+            bags in prop::collection::vec(prop::collection::vec(0..6_u32, 0..40), 0..25),
+        ) {
+            let bags: Vec<Vec<u32>> = bags
+                .into_iter()
+                .map(|bag| bag.into_iter().map(|id| if id == 5 { ABSENT } else { id }).collect())
+                .collect();
+            let ids = bags.concat();
+            let weights: Vec<f32> = (0..ids.len()).map(|i| i as f32).collect();
+            let ends: Vec<u32> = bags
+                .iter()
+                .scan(7, |end, bag| { *end += bag.len() as u32; Some(*end) })
+                .collect();
+            for isa in Isa::available() {
+                let sorted = sort(isa, &ids, &weights, &ends);
+                let kinds: [fn(u32) -> bool; 3] =
+                    [|id| id < 3, |id| (3..6).contains(&id), |id| id == ABSENT];
+                for (list, is_of) in [&sorted.head, &sorted.tail, &sorted.absent].into_iter().zip(kinds) {
+                    let of: Vec<usize> = (0..ids.len()).filter(|&i| is_of(ids[i])).collect();
+                    let expected: Vec<u32> = of.iter().map(|&i| ids[i]).collect();
+                    prop_assert_eq!(list.ids(), expected);
+                    let expected: Vec<f32> = of.iter().map(|&i| i as f32).collect();
+                    prop_assert_eq!(list.weights(), expected);
+                }
+                for (list, is_of) in [&sorted.head, &sorted.tail].into_iter().zip(kinds) {
+                    let counts = bags.iter().scan(0, |n, bag| {
+                        *n += bag.iter().filter(|id| is_of(**id)).count() as u32;
+                        Some(*n)
+                    });
+                    prop_assert_eq!(&list.ends, &counts.collect::<Vec<_>>());
+                }
+            }
+        }
     }
 }

@@ -2,9 +2,7 @@
 
 use safetensors::tensor::Dtype;
 
-use super::{
-    AbsentRows, Buffer, Data, Form, Head, Marks, Record, Storage, StoredRow, Tensors, straddles,
-};
+use super::{Buffer, Data, Form, Marks, Record, Storage, StoredRow, Tensors, straddles};
 use crate::error::FormError;
 use crate::lookup::Lanes;
 use crate::rows::Rows;
@@ -66,11 +64,6 @@ impl<'a> Dense<'a> {
 unsafe impl Storage for Dense<'_> {
     const MARKS: Marks = Marks::None;
     const INDIRECT: bool = false;
-    const ABSENT_ROWS: AbsentRows = AbsentRows::Never;
-
-    fn head(&self) -> Option<Head<'_>> {
-        None
-    }
 
     #[inline(always)]
     fn straddles(&self) -> bool {

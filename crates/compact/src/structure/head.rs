@@ -5,9 +5,7 @@
 
 use safetensors::tensor::Dtype;
 
-use super::{
-    AbsentRows, Buffer, Data, Form, Marks, Record, Storage, StoredRow, Tensors, straddles,
-};
+use super::{Buffer, Data, Form, Marks, Record, Storage, StoredRow, Tensors, straddles};
 use crate::error::FormError;
 use crate::lookup::Lanes;
 use crate::rows::Rows;
@@ -37,6 +35,14 @@ pub fn encode<'a>(rows: Rows<'_>, n_rows: usize, form: Form) -> Option<Buffer<'a
 }
 
 impl<'a> Head<'a> {
+    /// No rows.
+    pub const NONE: Self = Self {
+        bytes: &[],
+        n_rows: 0,
+        row_bytes: 0,
+        dim: 0,
+    };
+
     pub fn open(
         tensors: &Tensors<'_, 'a>,
         n_rows: usize,
@@ -90,11 +96,6 @@ impl<'a> Head<'a> {
 unsafe impl Storage for Head<'_> {
     const MARKS: Marks = Marks::None;
     const INDIRECT: bool = false;
-    const ABSENT_ROWS: AbsentRows = AbsentRows::Never;
-
-    fn head(&self) -> Option<Head<'_>> {
-        None
-    }
 
     #[inline(always)]
     fn straddles(&self) -> bool {

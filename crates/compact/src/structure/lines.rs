@@ -4,7 +4,7 @@
 
 use safetensors::tensor::Dtype;
 
-use super::{AbsentRows, Buffer, Data, Form, Head, Marks, Record, Storage, StoredRow, Tensors};
+use super::{Buffer, Data, Form, Marks, Record, Storage, StoredRow, Tensors};
 use crate::error::{EncodeError, FormError};
 use crate::lookup::Lanes;
 use crate::rows::Rows;
@@ -87,11 +87,6 @@ impl Lines<'_> {
 unsafe impl Storage for Lines<'_> {
     const MARKS: Marks = Marks::None;
     const INDIRECT: bool = false;
-    const ABSENT_ROWS: AbsentRows = AbsentRows::Never;
-
-    fn head(&self) -> Option<Head<'_>> {
-        None
-    }
 
     #[inline(always)]
     fn straddles(&self) -> bool {

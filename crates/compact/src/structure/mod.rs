@@ -34,7 +34,7 @@ pub(crate) use ragged::{Bitmap, List, Prefix, Ragged};
 use crate::encode::{Encoding, RowsStored, TableStats};
 use crate::error::FormError;
 use crate::lookup::Lanes;
-use crate::rows::{MAX_DIM, Rows};
+use crate::rows::Rows;
 use crate::{EncodeError, Values};
 
 /// The structure of a stored table.
@@ -184,39 +184,19 @@ pub(crate) struct Record {
     pub at: *const u8,
     /// Number of kept values; of masked ones about.
     pub kept: u32,
-    /// Whether all values are kept and there are no marks.
-    pub form: RecordForm,
 }
-
-/// What stands in a record.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[repr(u32)]
-pub(crate) enum RecordForm {
-    /// All values, without marks.
-    Full,
-    /// What the structure says.
-    Own,
-}
-
-/// What a row that keeps nothing points to: a kernel may read scale, bias and a mask there.
-static NOTHING: [u8; MAX_DIM / 8 + 16] = [0; MAX_DIM / 8 + 16];
 
 impl Record {
-    /// A row that keeps nothing.
-    pub const EMPTY: Self = Self {
-        at: NOTHING.as_ptr(),
+    /// None yet.
+    pub const NONE: Self = Self {
+        at: std::ptr::null(),
         kept: 0,
-        form: RecordForm::Own,
     };
 
     /// A row of `dim` values that keeps them all.
     #[inline(always)]
     pub fn full(at: *const u8, dim: u32) -> Self {
-        Self {
-            at,
-            kept: dim,
-            form: RecordForm::Full,
-        }
+        Self { at, kept: dim }
     }
 }
 
@@ -263,34 +243,17 @@ impl Marks {
     }
 }
 
-/// What becomes of rows that are [`ABSENT`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum AbsentRows {
-    /// There are none.
-    Never,
-    /// Nobody asks for them: every other row keeps as many values.
-    Skipped,
-    /// They are found like others, and keep nothing.
-    Located,
-}
-
 /// A structure in which every row is one record.
 ///
 /// # Safety
-/// For every row below the number of rows, and for [`ABSENT`] if that is [`Located`](AbsentRows::Located),
-/// [`locate`](Self::locate) returns a record of which scale and bias can be read, if values have them, and
-/// `kept` values; its marks, of masks two bytes for every 16 columns, and as many values as a mask has bits.
+/// For every row below the number of rows, and not in the head if it has one, [`locate`](Self::locate)
+/// returns a record of which scale and bias can be read, if values have them, and `kept` values; its marks,
+/// of masks two bytes for every 16 columns, and as many values as a mask has bits.
 pub(crate) unsafe trait Storage: Copy + Sync {
     /// What names the columns of the values.
     const MARKS: Marks;
     /// Whether finding a row reads memory.
     const INDIRECT: bool;
-    /// What becomes of rows that are [`ABSENT`].
-    const ABSENT_ROWS: AbsentRows;
-
-    /// The leading rows that stand apart, if there may be any.
-    fn head(&self) -> Option<Head<'_>>;
-
     /// Whether records may cross cache lines that their length would not make them cross.
     fn straddles(&self) -> bool;
 
@@ -300,46 +263,11 @@ pub(crate) unsafe trait Storage: Copy + Sync {
     /// Finds the record of a row.
     ///
     /// # Safety
-    /// The row exists or is [`ABSENT`], and the processor has the instructions of `L`.
+    /// The row exists, not in the head, and the processor has the instructions of `L`.
     unsafe fn locate<L: Lanes>(&self, row: u32) -> Record;
 
     /// The same without any of the kernels' tricks: their oracle. Panics if there is no such row.
     fn row(&self, row: u32) -> StoredRow<'_>;
-}
-
-/// The same with rows that may be absent.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct WithAbsent<S>(pub S);
-
-// SAFETY: that of the structure inside, which is not asked for absent rows.
-unsafe impl<S: Storage> Storage for WithAbsent<S> {
-    const MARKS: Marks = S::MARKS;
-    const INDIRECT: bool = S::INDIRECT;
-    const ABSENT_ROWS: AbsentRows = AbsentRows::Skipped;
-
-    fn head(&self) -> Option<Head<'_>> {
-        self.0.head()
-    }
-
-    #[inline(always)]
-    fn straddles(&self) -> bool {
-        self.0.straddles()
-    }
-
-    #[inline(always)]
-    fn prefetch_index(&self, row: u32) {
-        self.0.prefetch_index(row);
-    }
-
-    #[inline(always)]
-    unsafe fn locate<L: Lanes>(&self, row: u32) -> Record {
-        // SAFETY: said by the caller.
-        unsafe { self.0.locate::<L>(row) }
-    }
-
-    fn row(&self, row: u32) -> StoredRow<'_> {
-        self.0.row(row)
-    }
 }
 
 /// Whether rows of this size, one after the other, cross more cache lines than they have to.
@@ -361,6 +289,17 @@ pub(crate) enum Core<'a> {
 }
 
 impl<'a> Core<'a> {
+    /// The leading rows that stand apart.
+    pub fn head(&self) -> Head<'a> {
+        match self {
+            Self::Dense(_) | Self::Lines(_) => Head::NONE,
+            Self::Prefix(ragged) => ragged.head(),
+            Self::Bitmap(ragged) => ragged.head(),
+            Self::List(ragged) => ragged.head(),
+            Self::Positions(positions) => positions.head(),
+        }
+    }
+
     /// Opens `n_rows` rows, the first `n_head` of them dense; everything that a lookup relies on has been
     /// checked afterwards.
     pub fn open(

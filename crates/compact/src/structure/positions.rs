@@ -324,6 +324,11 @@ impl<'a> Positions<'a> {
         read(self.rows, at)
     }
 
+    /// The rows that stand apart.
+    pub fn head(&self) -> Head<'a> {
+        self.head
+    }
+
     /// Asks for the index of a row behind the head.
     #[inline(always)]
     pub fn prefetch_index(&self, row: u32) {

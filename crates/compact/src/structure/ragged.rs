@@ -15,15 +15,12 @@
 //!
 //! Rows of a head come before and are in none of this.
 
-use std::hint::select_unpredictable;
 use std::marker::PhantomData;
 
 use safetensors::tensor::Dtype;
 
 use super::head::{self, Head};
-use super::{
-    ABSENT, AbsentRows, Buffer, Data, Form, Marks, Record, RecordForm, Storage, StoredRow, Tensors,
-};
+use super::{Buffer, Data, Form, Marks, Record, Storage, StoredRow, Tensors};
 use crate::error::{EncodeError, FormError};
 use crate::lookup::Lanes;
 use crate::prefetch::prefetch_line;
@@ -289,6 +286,11 @@ impl<'a, K: Kept> Ragged<'a, K> {
         bytes.sum()
     }
 
+    /// The rows that stand apart.
+    pub fn head(&self) -> Head<'a> {
+        self.head
+    }
+
     /// The block and the bit of a row behind the head.
     #[inline(always)]
     fn place(&self, row: u32) -> (&'a [u32], u32) {
@@ -304,12 +306,6 @@ impl<'a, K: Kept> Ragged<'a, K> {
 unsafe impl<K: Kept> Storage for Ragged<'_, K> {
     const MARKS: Marks = K::MARKS;
     const INDIRECT: bool = true;
-    const ABSENT_ROWS: AbsentRows = AbsentRows::Located;
-
-    #[inline(always)]
-    fn head(&self) -> Option<Head<'_>> {
-        Some(self.head)
-    }
 
     #[inline(always)]
     fn straddles(&self) -> bool {
@@ -318,22 +314,16 @@ unsafe impl<K: Kept> Storage for Ragged<'_, K> {
 
     #[inline(always)]
     fn prefetch_index(&self, row: u32) {
-        // Of a row in the head that of the first block: nothing far away.
-        let row = row.saturating_sub(self.head.n_rows());
-        let block = row as usize / BLOCK * self.sizes.width;
+        let block = (row - self.head.n_rows()) as usize / BLOCK * self.sizes.width;
         prefetch_line(self.index.as_ptr().wrapping_add(block));
     }
 
     #[inline(always)]
     unsafe fn locate<L: Lanes>(&self, row: u32) -> Record {
-        if self.head.has(row) {
-            return self.head.record(row);
-        }
-        // Without a branch, which would be hard to predict: an absent row finds the first one.
-        let behind = select_unpredictable(row == ABSENT, 0, row - self.head.n_rows());
+        let behind = row - self.head.n_rows();
         let weights = self.sizes.weights.as_ptr();
-        // SAFETY: the row exists, so there is a block for it, with a word and as many planes; there is a
-        // first block in any case, and weights for 16.
+        // SAFETY: the row exists, so there is a block for it, with a word and as many planes, and weights
+        // for 16.
         let (start, (bytes, bits)) = unsafe {
             let block = behind as usize / BLOCK * self.sizes.width;
             let block = self.index.as_ptr().add(block);
@@ -347,8 +337,7 @@ unsafe impl<K: Kept> Storage for Ragged<'_, K> {
         Record {
             at: self.payload.as_ptr().wrapping_add(start),
             // The number less one in the upper bits, and 0 if none is kept.
-            kept: select_unpredictable(row == ABSENT, 0, (bits >> 1) + (bits & 1)),
-            form: RecordForm::Own,
+            kept: (bits >> 1) + (bits & 1),
         }
     }
 

@@ -110,8 +110,6 @@ impl<L: Lanes, S: Storage, F: Format, const N: usize> Row<L, S, F, N> {
     /// As [`add`](Self::add).
     #[inline(always)]
     unsafe fn add_marked(&mut self, record: Record, weight: f32) {
-        // Of a row that keeps nothing the marks are those of another.
-        let any = u16::from(record.kept > 0).wrapping_neg();
         let n_columns = record.kept as usize;
         let mut bits = [0; MASK_WORDS];
         // SAFETY: said above; a list has as many columns as values.
@@ -134,7 +132,7 @@ impl<L: Lanes, S: Storage, F: Format, const N: usize> Row<L, S, F, N> {
                 self.skipped(mask)
             };
             for v in 0..N {
-                let mask = self.mask(mask, self.first_vector + v) & any;
+                let mask = self.mask(mask, self.first_vector + v);
                 let row: L = F::expand(values, first, mask, affine);
                 first += mask.count_ones() as usize;
                 self.sums[v] = row.mul_add(weight, self.sums[v]);

@@ -20,8 +20,8 @@ pub struct List {
     n: usize,
     /// Where the ids of each bag end.
     ends: Vec<u32>,
-    /// For every sixteen of all ids: how many came before, and which of them are in the list.
-    blocks: Vec<(u32, u16)>,
+    /// For every sixteen of all ids: how many of the list came before, and which of them are in it.
+    blocks: [(u32, u16); SORTED / LANES + 1],
 }
 
 /// Ids in the head, behind it, and absent ones.
@@ -74,18 +74,19 @@ impl Work for Sort<'_> {
         for list in [&mut *head, &mut *tail, &mut *absent] {
             list.clear();
         }
-        for (i, ids) in self.ids.chunks(LANES).enumerate() {
-            let all = ((1_u32 << ids.len()) - 1) as u16;
-            let notes = self.notes.block(i);
-            let mut padded = [0; LANES];
-            padded[..ids.len()].copy_from_slice(ids);
+        let (blocks, rest) = self.ids.as_chunks::<LANES>();
+        let mut last = [0; LANES];
+        last[..rest.len()].copy_from_slice(rest);
+        for (i, ids) in blocks.iter().chain([&last]).enumerate() {
+            let n = (self.ids.len() - i * LANES).min(LANES);
+            let all = ((1_u32 << n) - 1) as u16;
             // SAFETY: said by the caller.
             unsafe {
-                let in_head = L::below(&padded, self.n_head) & all;
-                let stored = L::below(&padded, ABSENT) & all;
-                head.push::<L>(&padded, &notes, in_head);
-                tail.push::<L>(&padded, &notes, stored & !in_head);
-                absent.push::<L>(&padded, &notes, all & !stored);
+                let in_head = L::below(ids, self.n_head) & all;
+                let stored = L::below(ids, ABSENT) & all;
+                head.push::<L>(ids, self.notes, i, in_head);
+                tail.push::<L>(ids, self.notes, i, stored & !in_head);
+                absent.push::<L>(ids, self.notes, i, all & !stored);
             }
         }
         for list in [head, tail] {
@@ -126,7 +127,7 @@ impl Default for List {
             notes: vec![0; SORTED + LANES],
             n: 0,
             ends: Vec::with_capacity(SORTED),
-            blocks: Vec::with_capacity(SORTED / LANES + 1),
+            blocks: [(0, 0); SORTED / LANES + 1],
         }
     }
 }
@@ -170,31 +171,30 @@ impl List {
     #[inline(always)]
     fn clear(&mut self) {
         self.n = 0;
-        self.blocks.clear();
         self.ends.clear();
     }
 
-    /// Appends the ids and notes whose bits are set.
+    /// Appends the ids of block `i` whose bits are set, and their notes.
     ///
     /// # Safety
     /// The processor has the instructions of `L`.
     #[inline(always)]
-    unsafe fn push<L: Lanes>(&mut self, ids: &[u32; LANES], notes: &[u32; LANES], mask: u16) {
+    unsafe fn push<L: Lanes>(&mut self, ids: &[u32; LANES], notes: Notes<'_>, i: usize, mask: u16) {
         let at = self.n..self.n + LANES;
-        let (ids_at, notes_at) = (&mut self.ids[at.clone()], &mut self.notes[at]);
+        self.blocks[i] = (self.n as u32, mask);
         // SAFETY: said above; there is room for 16.
         unsafe {
-            L::compress(ids, mask, ids_at.as_mut_ptr());
-            L::compress(notes, mask, notes_at.as_mut_ptr());
+            L::compress(ids, mask, self.ids[at.clone()].as_mut_ptr());
+            if !matches!(notes, Notes::None) {
+                L::compress(&notes.block(i), mask, self.notes[at].as_mut_ptr());
+            }
         }
-        self.blocks.push((self.n as u32, mask));
         self.n += mask.count_ones() as usize;
     }
 
     /// Finds where the ids of each bag end.
     #[inline(always)]
     fn end(&mut self, ends: impl Iterator<Item = usize>) {
-        self.blocks.push((self.n as u32, 0));
         let blocks = &self.blocks;
         self.ends.extend(ends.map(|at| {
             let (before, mask) = blocks[at / LANES];

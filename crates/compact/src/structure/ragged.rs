@@ -15,6 +15,7 @@
 //!
 //! Rows of a head come before and are in none of this.
 
+use std::hint::select_unpredictable;
 use std::marker::PhantomData;
 
 use safetensors::tensor::Dtype;
@@ -24,7 +25,7 @@ use super::{Buffer, Data, Form, Marks, Record, Storage, StoredRow, Tensors};
 use crate::error::{EncodeError, FormError};
 use crate::lookup::Lanes;
 use crate::prefetch::prefetch_line;
-use crate::rows::{Rows, is_kept, prefix_len};
+use crate::rows::{MAX_DIM, Rows, is_kept, prefix_len};
 use crate::values::Values;
 
 const INDEX: &str = ".index";
@@ -223,6 +224,9 @@ fn write_marks(marks: Marks, row: &[f32], out: &mut Vec<u8>) {
     }
 }
 
+/// What a row that keeps nothing points to: a kernel may read scale, bias and a mask there.
+static NOTHING: [u8; MAX_DIM / 8 + 16] = [0; MAX_DIM / 8 + 16];
+
 /// Rows of different lengths, opened.
 #[derive(Clone, Copy, Debug)]
 pub struct Ragged<'a, K> {
@@ -334,10 +338,13 @@ unsafe impl<K: Kept> Storage for Ragged<'_, K> {
             )
         };
         let start = start as usize * ALIGN + bytes as usize;
+        // The number less one in the upper bits, and 0 if none is kept.
+        let kept = (bits >> 1) + (bits & 1);
+        let at = self.payload.as_ptr().wrapping_add(start);
         Record {
-            at: self.payload.as_ptr().wrapping_add(start),
-            // The number less one in the upper bits, and 0 if none is kept.
-            kept: (bits >> 1) + (bits & 1),
+            // Without a branch, which would be hard to predict, and nothing far away for nothing.
+            at: select_unpredictable(kept == 0, NOTHING.as_ptr(), at),
+            kept,
         }
     }
 

@@ -3,10 +3,21 @@
 use std::ops::Range;
 
 use super::pass::{Begin, Pass, Setup, Sums};
-use super::sorted::{Ends, Notes, SORTED, Sort, Sorted};
+use super::sorted::{Ends, List, SORTED, Sort, Sorted};
 use super::{Request, Work};
 use crate::bags::Bags;
 use crate::structure::{Core, Head};
+
+/// Places of singles that are sorted together.
+static PLACES: [u32; SORTED] = {
+    let mut places = [0; SORTED];
+    let mut i = 0;
+    while i < SORTED {
+        places[i] = i as u32;
+        i += 1;
+    }
+    places
+};
 
 /// Sorts ids and looks up each kind of them, some bags at a time.
 pub struct SortPass<'p, 'r, 'o> {
@@ -55,21 +66,23 @@ impl SortPass<'_, '_, '_> {
         let setup = self.request.setup;
         let Setup { dim, isa, unit, .. } = setup;
         for (i, ids) in self.request.bags.ids.chunks(SORTED).enumerate() {
+            let b = i * SORTED;
             let sort = Sort {
                 sorted: self.request.sorted,
                 ids,
-                notes: Notes::Places((i * SORTED) as u32),
+                notes: &PLACES[..ids.len()],
                 ends: Ends::Unknown,
                 n_head: self.head.n_rows(),
             };
             sort.run_on(isa);
             let Sorted { head, tail, absent } = &*self.request.sorted;
+            self.core.prefetch_index(tail.ids());
             let sums = Sums {
                 begin: Begin::Zeros,
                 unit,
                 lengths: None,
             };
-            let out = self.request.out.reborrow();
+            let out = self.request.out.from(b);
             let in_head = Pass {
                 bags: head.singles(),
                 out,
@@ -78,7 +91,7 @@ impl SortPass<'_, '_, '_> {
             };
             // SAFETY: sorted from checked ids, they are rows of the head, and their places samples.
             unsafe { in_head.run_stored(self.head) };
-            let out = self.request.out.reborrow();
+            let out = self.request.out.from(b);
             let behind = Pass {
                 bags: tail.singles(),
                 out,
@@ -87,8 +100,8 @@ impl SortPass<'_, '_, '_> {
             };
             // SAFETY: likewise stored rows behind the head.
             unsafe { behind.run(self.core) };
-            for &b in absent.places() {
-                self.request.out.row(b as usize, dim).fill(0.0);
+            for &place in absent.places() {
+                self.request.out.row(b + place as usize, dim).fill(0.0);
             }
         }
     }
@@ -98,12 +111,12 @@ impl SortPass<'_, '_, '_> {
         let setup = self.request.setup;
         let Setup { isa, unit, .. } = setup;
         let bags = self.request.bags;
+        let places = &PLACES[..group.ids.len()];
         let weights = bags.weights.map(|weights| &weights[group.ids.clone()]);
-        let notes = weights.map_or(Notes::None, Notes::Weights);
         let sort = Sort {
             sorted: self.request.sorted,
             ids: &bags.ids[group.ids.clone()],
-            notes,
+            notes: weights.map_or(places, bytemuck::cast_slice),
             ends: match bags.offsets {
                 None => Ends::Each,
                 Some(offsets) => Ends::At {
@@ -114,7 +127,12 @@ impl SortPass<'_, '_, '_> {
             n_head: self.head.n_rows(),
         };
         sort.run_on(isa);
+        let bags_of = match weights {
+            None => List::bags,
+            Some(_) => List::weighted_bags,
+        };
         let Sorted { head, tail, .. } = &*self.request.sorted;
+        self.core.prefetch_index(tail.ids());
         let lengths = bags.lengths(self.request.pooling);
         let lengths = lengths.map(|lengths| &lengths[group.bags.start..=group.bags.end]);
         let mut begin = group.begin;
@@ -126,7 +144,7 @@ impl SortPass<'_, '_, '_> {
             };
             let out = self.request.out.from(group.bags.start);
             let in_head = Pass {
-                bags: head.bags(notes),
+                bags: bags_of(head),
                 out,
                 sums,
                 setup,
@@ -149,7 +167,7 @@ impl SortPass<'_, '_, '_> {
         };
         let out = self.request.out.from(group.bags.start);
         let behind = Pass {
-            bags: tail.bags(notes),
+            bags: bags_of(tail),
             out,
             sums,
             setup,

@@ -35,17 +35,6 @@ pub struct Sorted {
     pub absent: List,
 }
 
-/// What goes with each id.
-#[derive(Clone, Copy, Debug)]
-pub enum Notes<'k> {
-    /// Its place; that of the first one is given.
-    Places(u32),
-    /// Its weight.
-    Weights(&'k [f32]),
-    /// Nothing.
-    None,
-}
-
 /// Where the ids of each bag end.
 #[derive(Clone, Copy, Debug)]
 pub enum Ends<'k> {
@@ -61,7 +50,8 @@ pub enum Ends<'k> {
 pub struct Sort<'k> {
     pub sorted: &'k mut Sorted,
     pub ids: &'k [u32],
-    pub notes: Notes<'k>,
+    /// What goes with each id; as many.
+    pub notes: &'k [u32],
     pub ends: Ends<'k>,
     /// Rows in the head.
     pub n_head: u32,
@@ -74,19 +64,21 @@ impl Work for Sort<'_> {
         for list in [&mut *head, &mut *tail, &mut *absent] {
             list.clear();
         }
-        let (blocks, rest) = self.ids.as_chunks::<LANES>();
-        let mut last = [0; LANES];
-        last[..rest.len()].copy_from_slice(rest);
-        for (i, ids) in blocks.iter().chain([&last]).enumerate() {
+        let (blocks, rest) = self.ids.as_chunks();
+        let (notes, rest_notes) = self.notes.as_chunks();
+        let last = (&padded(rest), &padded(rest_notes));
+        for (i, (ids, notes)) in blocks.iter().zip(notes).chain([last]).enumerate() {
             let n = (self.ids.len() - i * LANES).min(LANES);
             let all = ((1_u32 << n) - 1) as u16;
             // SAFETY: said by the caller.
             unsafe {
                 let in_head = L::below(ids, self.n_head) & all;
                 let stored = L::below(ids, ABSENT) & all;
-                head.push::<L>(ids, self.notes, i, in_head);
-                tail.push::<L>(ids, self.notes, i, stored & !in_head);
-                absent.push::<L>(ids, self.notes, i, all & !stored);
+                head.push::<L>([ids, notes], i, in_head);
+                tail.push::<L>([ids, notes], i, stored & !in_head);
+                if stored != all {
+                    absent.push::<L>([ids, notes], i, all & !stored);
+                }
             }
         }
         for list in [head, tail] {
@@ -102,22 +94,11 @@ impl Work for Sort<'_> {
     }
 }
 
-impl Notes<'_> {
-    /// Those of the ids from `16 · i` on.
-    #[inline(always)]
-    fn block(self, i: usize) -> [u32; LANES] {
-        match self {
-            Self::None => [0; LANES],
-            Self::Places(first) => {
-                let first = first + (i * LANES) as u32;
-                std::array::from_fn(|lane| first + lane as u32)
-            }
-            Self::Weights(weights) => {
-                let weights = &weights[i * LANES..];
-                std::array::from_fn(|lane| weights.get(lane).map_or(0, |x| x.to_bits()))
-            }
-        }
-    }
+/// The last, fewer than sixteen.
+fn padded(rest: &[u32]) -> [u32; LANES] {
+    let mut last = [0; LANES];
+    last[..rest.len()].copy_from_slice(rest);
+    last
 }
 
 impl Default for List {
@@ -134,18 +115,13 @@ impl Default for List {
 
 impl List {
     /// The ids.
-    fn ids(&self) -> &[u32] {
+    pub fn ids(&self) -> &[u32] {
         &self.ids[..self.n]
     }
 
     /// Their places, if that is what they were sorted with.
     pub fn places(&self) -> &[u32] {
         &self.notes[..self.n]
-    }
-
-    /// Their weights, if that is what they were sorted with.
-    fn weights(&self) -> &[f32] {
-        bytemuck::cast_slice(&self.notes[..self.n])
     }
 
     /// Each a bag, with a place.
@@ -158,12 +134,20 @@ impl List {
         }
     }
 
+    /// In bags, with weights.
+    pub fn weighted_bags(&self) -> PassBags<'_> {
+        PassBags {
+            weights: Some(bytemuck::cast_slice(&self.notes[..self.n])),
+            ..self.bags()
+        }
+    }
+
     /// In bags, the first of which is that of the first sample.
-    pub fn bags(&self, notes: Notes<'_>) -> PassBags<'_> {
+    pub fn bags(&self) -> PassBags<'_> {
         PassBags {
             ids: self.ids(),
             ends: Some(&self.ends),
-            weights: matches!(notes, Notes::Weights(_)).then(|| self.weights()),
+            weights: None,
             places: None,
         }
     }
@@ -179,15 +163,13 @@ impl List {
     /// # Safety
     /// The processor has the instructions of `L`.
     #[inline(always)]
-    unsafe fn push<L: Lanes>(&mut self, ids: &[u32; LANES], notes: Notes<'_>, i: usize, mask: u16) {
+    unsafe fn push<L: Lanes>(&mut self, block: [&[u32; LANES]; 2], i: usize, mask: u16) {
         let at = self.n..self.n + LANES;
         self.blocks[i] = (self.n as u32, mask);
         // SAFETY: said above; there is room for 16.
         unsafe {
-            L::compress(ids, mask, self.ids[at.clone()].as_mut_ptr());
-            if !matches!(notes, Notes::None) {
-                L::compress(&notes.block(i), mask, self.notes[at].as_mut_ptr());
-            }
+            L::compress(block[0], mask, self.ids[at.clone()].as_mut_ptr());
+            L::compress(block[1], mask, self.notes[at].as_mut_ptr());
         }
         self.n += mask.count_ones() as usize;
     }
@@ -215,7 +197,7 @@ mod tests {
         let sort = Sort {
             sorted: &mut sorted,
             ids,
-            notes: Notes::Weights(weights),
+            notes: bytemuck::cast_slice(weights),
             ends: Ends::At { ends, from: 7 },
             n_head: 3,
         };
@@ -247,7 +229,7 @@ mod tests {
                     let expected: Vec<u32> = of.iter().map(|&i| ids[i]).collect();
                     prop_assert_eq!(list.ids(), expected);
                     let expected: Vec<f32> = of.iter().map(|&i| i as f32).collect();
-                    prop_assert_eq!(list.weights(), expected);
+                    prop_assert_eq!(list.weighted_bags().weights.unwrap(), expected);
                 }
                 for (list, is_of) in [&sorted.head, &sorted.tail].into_iter().zip(kinds) {
                     let counts = bags.iter().scan(0, |n, bag| {

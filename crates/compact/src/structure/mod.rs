@@ -300,6 +300,19 @@ impl<'a> Core<'a> {
         }
     }
 
+    /// Asks for the index of rows behind the head, while others are being looked up.
+    pub fn prefetch_index(&self, rows: &[u32]) {
+        fn prefetch<S: Storage>(storage: &S, rows: &[u32]) {
+            rows.iter().for_each(|&row| storage.prefetch_index(row));
+        }
+        match self {
+            Self::Dense(_) | Self::Lines(_) | Self::Positions(_) => {}
+            Self::Prefix(ragged) => prefetch(ragged, rows),
+            Self::Bitmap(ragged) => prefetch(ragged, rows),
+            Self::List(ragged) => prefetch(ragged, rows),
+        }
+    }
+
     /// Opens `n_rows` rows, the first `n_head` of them dense; everything that a lookup relies on has been
     /// checked afterwards.
     pub fn open(

@@ -1,6 +1,6 @@
 //! The contract between embeddings and the training loop.
 
-use crate::{EmbeddingError, IdBatch, SavedState, StateTensor, TableView};
+use crate::{EmbeddingError, IdBatch, Pooling, SavedState, StateTensor, Table};
 
 /// Embeddings of all fields of a model: what a reduction method implements.
 ///
@@ -13,6 +13,12 @@ pub trait EmbeddingLayer: Send {
 
     /// Size of the vectors handed to the model.
     fn dim(&self) -> usize;
+
+    /// Number of rows of field `f`.
+    fn n_rows(&self, f: usize) -> usize;
+
+    /// How the bags of each field become one vector.
+    fn pooling(&self) -> &[Pooling];
 
     /// Writes the embeddings `[batch, fields, dim]` of a training batch to `out` and keeps what the
     /// gradient needs.
@@ -36,18 +42,35 @@ pub trait EmbeddingLayer: Send {
     /// When no backward pass waits for its step.
     fn gradient_norm_squared(&self) -> Result<f64, EmbeddingError>;
 
-    /// Updates the rows of the last forward pass with their gradients times `scale`.
+    /// Updates the rows of the last forward pass, and whatever else the method learns.
     ///
     /// # Errors
     /// When no backward pass waits for its step.
-    fn step(&mut self, lr: f32, scale: f32) -> Result<(), EmbeddingError>;
+    fn step(&mut self, size: StepSize) -> Result<(), EmbeddingError>;
 
     /// Applies what lazy updates still owe to rows that were not touched lately; before scoring, saving
     /// the result or exporting. Costs a pass over the tables when anything is owed.
     fn settle(&mut self);
 
-    /// The rows as the model sees them, for scoring and export; call [`settle`](Self::settle) before.
-    fn tables(&self) -> Vec<TableView<'_>>;
+    /// Writes the embeddings `[batch, fields, dim]` of a batch to `out` as scoring sees them; call
+    /// [`settle`](Self::settle) before. A forward pass that waits for its gradient is forgotten.
+    ///
+    /// # Errors
+    /// As [`forward`](Self::forward).
+    fn lookup(&mut self, ids: &IdBatch<'_>, out: &mut [f32]) -> Result<(), EmbeddingError>;
+
+    /// Writes the rows of field `f` from `first` on to `out`, `[_, dim]`, as scoring sees them; call
+    /// [`settle`](Self::settle) before. Panics when there are not so many.
+    fn write_rows(&self, f: usize, first: usize, out: &mut [f32]);
+
+    /// The tables `[n_rows, dim]` as scoring sees them, in the memory of the trained ones; what only
+    /// training needs is given back. Call [`settle`](Self::settle) before.
+    fn into_tables(self: Box<Self>) -> Vec<Table>;
+
+    /// Figures of the method worth logging, for example `sparsity`; may cost a pass over the tables.
+    fn figures(&self) -> Vec<(&'static str, f64)> {
+        Vec::new()
+    }
 
     /// Everything a checkpoint has to keep, optimiser state included.
     fn state(&self) -> Vec<StateTensor<'_>>;
@@ -57,4 +80,27 @@ pub trait EmbeddingLayer: Send {
     /// # Errors
     /// Names the first tensor that is missing or has another shape.
     fn restore(&mut self, saved: &dyn SavedState) -> Result<(), EmbeddingError>;
+}
+
+/// How far a step goes.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct StepSize {
+    /// Learning rate of the tables.
+    pub lr: f32,
+    /// What the schedule multiplies every learning rate with, that of `lr` included; a method that has
+    /// learning rates of its own multiplies them with it.
+    pub factor: f32,
+    /// What the gradients are multiplied with, below 1 where they are clipped.
+    pub scale: f32,
+}
+
+impl StepSize {
+    /// A step of learning rate `lr` with neither schedule nor clipping.
+    pub fn of(lr: f32) -> Self {
+        Self {
+            lr,
+            factor: 1.0,
+            scale: 1.0,
+        }
+    }
 }

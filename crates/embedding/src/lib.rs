@@ -8,8 +8,8 @@
 //! 2. `backward` sums the gradient of every unique row over its occurrences ([`reduce`]).
 //! 3. `step` hands those sums to the [`SparseOptimizer`], which touches these rows alone.
 //!
-//! A reduction method that transforms rows works on the unique ones: [`gather`] brings them, [`expand`]
-//! spreads what became of them over the batch, [`reduce`] is its exact adjoint.
+//! A reduction method that transforms rows works on the unique ones of its [`TrainedRows`]: [`gather`] brings
+//! them, [`expand`] spreads what became of them over the batch, [`reduce`] is its exact adjoint.
 //!
 //! All work is cut by the sizes of the batch, never by the number of threads, and each value is written
 //! by one task: results have the same bits on any number of threads. After the first steps nothing
@@ -28,7 +28,10 @@ mod plain;
 mod pool;
 mod prefetch;
 mod reduce;
+mod rows;
 mod sort;
+mod squares;
+mod stage;
 mod state;
 mod table;
 
@@ -37,11 +40,14 @@ pub use gather::gather;
 pub use ids::{Bags, IdBatch, Pooling};
 pub use index::BatchIndex;
 pub use init::RowInit;
-pub use layer::EmbeddingLayer;
+pub use layer::{EmbeddingLayer, StepSize};
 pub use lookup::{TableView, lookup};
 pub use optim::{SparseOptimizer, SparseRule};
 pub use plain::{FieldSpec, PlainEmbedding};
 pub use pool::expand;
 pub use reduce::reduce;
-pub use state::{SavedState, StateTensor, StateValues};
+pub use rows::{RowSettings, TrainedRows};
+pub use squares::sum_of_squares;
+pub use stage::Stage;
+pub use state::{SavedState, StateElement, StateTensor, StateValues};
 pub use table::Table;

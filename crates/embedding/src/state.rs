@@ -43,7 +43,10 @@ impl SavedState for Vec<StateTensor<'_>> {
 
 /// Element types a [`Table`] of state can have.
 pub trait StateElement: bytemuck::Pod {
+    /// Values as those of a state tensor.
     fn wrap(values: &[Self]) -> StateValues<'_>;
+
+    /// The same back; `None` for other types.
     fn unwrap<'a>(values: StateValues<'a>) -> Option<&'a [Self]>;
 }
 
@@ -75,7 +78,7 @@ impl StateElement for u32 {
 
 impl<T: StateElement> Table<T> {
     /// The table as a named state tensor.
-    pub(crate) fn state(&self, name: String) -> StateTensor<'_> {
+    pub fn state(&self, name: String) -> StateTensor<'_> {
         let values = T::wrap(self.values());
         StateTensor {
             name,
@@ -86,11 +89,10 @@ impl<T: StateElement> Table<T> {
     }
 
     /// Copies the tensor called `name` out of `saved` into the table.
-    pub(crate) fn restore(
-        &mut self,
-        name: &str,
-        saved: &dyn SavedState,
-    ) -> Result<(), EmbeddingError> {
+    ///
+    /// # Errors
+    /// When it is missing or has another shape.
+    pub fn restore(&mut self, name: &str, saved: &dyn SavedState) -> Result<(), EmbeddingError> {
         let expected = (self.n_rows(), self.dim());
         let found = saved.find(name);
         let values = found

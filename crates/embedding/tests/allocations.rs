@@ -3,7 +3,7 @@
 
 use slimbed_embedding::{
     Bags, BatchIndex, EmbeddingLayer, FieldSpec, IdBatch, PlainEmbedding, Pooling, RowInit,
-    SparseRule, expand, gather, lookup, reduce,
+    RowSettings, SparseRule, StepSize, expand, gather, lookup, reduce,
 };
 use slimbed_rng::Seed;
 use slimbed_testkit::{CountingAllocator, allocations_in};
@@ -54,15 +54,14 @@ fn layer(rule: SparseRule) -> PlainEmbedding {
         pooling: Pooling::Mean,
     };
     let specs: Vec<_> = (0..N_FIELDS).map(spec).collect();
-    PlainEmbedding::new(
-        &specs,
-        DIM,
-        RowInit::UniformByRows,
-        Seed::new(1),
+    let settings = RowSettings {
+        dim: DIM,
+        init: RowInit::UniformByRows,
+        seed: Seed::new(1),
         rule,
-        0.01,
-    )
-    .unwrap()
+        weight_decay: 0.01,
+    };
+    PlainEmbedding::new(&specs, &settings).unwrap()
 }
 
 fn train(layer: &mut PlainEmbedding, batches: &[Vec<Ids>], embeddings: &mut [f32]) {
@@ -70,7 +69,13 @@ fn train(layer: &mut PlainEmbedding, batches: &[Vec<Ids>], embeddings: &mut [f32
         layer.forward(&batch(ids), embeddings).unwrap();
         layer.backward(embeddings).unwrap();
         let norm = layer.gradient_norm_squared().unwrap().sqrt();
-        layer.step(0.1, (1.0 / norm.max(1.0)) as f32).unwrap();
+        let scale = (1.0 / norm.max(1.0)) as f32;
+        layer
+            .step(StepSize {
+                scale,
+                ..StepSize::of(0.1)
+            })
+            .unwrap();
     }
 }
 
@@ -88,7 +93,7 @@ fn check_steps_and_lookups() {
         train(&mut layer, &batches[..5], &mut embeddings);
         let found = allocations_in(|| train(&mut layer, &batches[5..], &mut embeddings));
         assert_eq!(found, 0, "20 steps of {rule:?}");
-        let tables = layer.tables();
+        let tables = layer.rows().views();
         let found = allocations_in(|| {
             for ids in &batches {
                 lookup(&tables, &batch(ids), DIM, &mut embeddings).unwrap();
@@ -100,7 +105,7 @@ fn check_steps_and_lookups() {
 
 fn check_kernels() {
     let layer = layer(SparseRule::Sgd);
-    let (tables, pooling) = (layer.tables(), [Pooling::Sum; N_FIELDS]);
+    let (tables, pooling) = (layer.rows().views(), [Pooling::Sum; N_FIELDS]);
     let batches: Vec<_> = (0..5).map(ids).collect();
     let mut index = BatchIndex::new(&batch(&batches[0]), &pooling).unwrap();
     let mut rows = vec![0.0; index.n_ids() * DIM];

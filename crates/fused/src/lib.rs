@@ -42,6 +42,6 @@ pub use network::{
     Activation, DotInteraction, Dropout, Linear, Network, NetworkBuilder, Param, Piece,
     SelfInteraction, Value,
 };
-pub use optim::{DenseRule, WeightDecay};
+pub use optim::{DenseRule, FlatOptimizer, WeightDecay};
 pub use product::{Multiplier, PackedMatrix, PackedParts, PackedView, bf16_is_available, product};
 pub use tensors::{NamedTensor, OptimizerState};

@@ -67,9 +67,9 @@ pub enum WeightDecay {
     },
 }
 
-/// One optimiser over a network's flat parameters.
+/// One optimiser over a flat vector of parameters.
 #[derive(Clone, Debug)]
-pub(crate) struct FlatOptimizer {
+pub struct FlatOptimizer {
     rule: DenseRule,
     weight_decay: WeightDecay,
     step: u64,
@@ -118,6 +118,7 @@ struct Now {
 }
 
 impl FlatOptimizer {
+    /// An optimiser at step 0 for `n_params` parameters.
     pub fn new(n_params: usize, rule: DenseRule, weight_decay: WeightDecay) -> Self {
         let slots = rule.slots().iter().map(|_| vec![0.0; n_params]);
         Self {
@@ -128,8 +129,38 @@ impl FlatOptimizer {
         }
     }
 
+    /// One step of all parameters `w` with their gradients `g` times `scale`; as many as there are.
+    pub fn step(&mut self, w: &mut [f32], g: &[f32], lr: f64, scale: f64) {
+        self.begin(lr, scale).apply(w, g, self.slots());
+    }
+
+    /// Steps taken.
+    pub fn n_steps(&self) -> u64 {
+        self.step
+    }
+
+    /// The values it keeps, a vector for each of [`DenseRule::slots`].
+    pub fn kept(&self) -> &[Vec<f32>] {
+        &self.slots
+    }
+
+    /// Goes on after `n_steps` steps with the values that were kept then, [`kept`](Self::kept) in order;
+    /// false, and nothing is changed, when they are not as many.
+    #[must_use]
+    pub fn resume(&mut self, n_steps: u64, kept: &[&[f32]]) -> bool {
+        let lengths = self.slots.iter().map(Vec::len);
+        if !lengths.eq(kept.iter().map(|values| values.len())) {
+            return false;
+        }
+        for (slot, values) in self.slots.iter_mut().zip(kept) {
+            slot.copy_from_slice(values);
+        }
+        self.step = n_steps;
+        true
+    }
+
     /// Begins the next step, whose gradients are to be multiplied by `scale`.
-    pub fn begin(&mut self, lr: f64, scale: f64) -> Update {
+    pub(crate) fn begin(&mut self, lr: f64, scale: f64) -> Update {
         self.step += 1;
         Update {
             now: self.now(lr, scale),
@@ -144,7 +175,7 @@ impl FlatOptimizer {
     }
 
     /// The state, a flat vector per slot; empty for slots that the rule does not have.
-    pub fn slots(&mut self) -> [&mut [f32]; MAX_SLOTS] {
+    pub(crate) fn slots(&mut self) -> [&mut [f32]; MAX_SLOTS] {
         let mut slots = self.slots.iter_mut();
         std::array::from_fn(|_| slots.next().map(Vec::as_mut_slice).unwrap_or_default())
     }
@@ -164,7 +195,7 @@ impl FlatOptimizer {
     }
 
     /// Copies the state out.
-    pub fn export(&self, network: &Network) -> OptimizerState {
+    pub(crate) fn export(&self, network: &Network) -> OptimizerState {
         let mut tensors = Vec::new();
         for param in network.params() {
             for (slot, values) in self.rule.slots().iter().zip(&self.slots) {
@@ -182,7 +213,11 @@ impl FlatOptimizer {
     }
 
     /// Goes on from a saved state; nothing is changed on an error.
-    pub fn import(&mut self, network: &Network, state: &OptimizerState) -> Result<(), FusedError> {
+    pub(crate) fn import(
+        &mut self,
+        network: &Network,
+        state: &OptimizerState,
+    ) -> Result<(), FusedError> {
         let mut slots = self.slots.clone();
         for param in network.params() {
             for (slot, values) in self.rule.slots().iter().zip(&mut slots) {

@@ -5,31 +5,37 @@ use std::path::Path;
 use serde_json::Value;
 use slimbed_compact::{ArtefactError, DenseTensor, Encoding, FieldTable, Manifest, Pooling, Rows};
 use slimbed_data::Dataset;
-use slimbed_embedding::TableView;
+use slimbed_embedding::Table;
 use slimbed_score::ModelSpec;
 
 use crate::TrainError;
 use crate::learner::Learner;
 
-/// Writes the learner's tables and weights as an artefact; settle the embedding first.
+/// Writes the learner's tables and weights as an artefact of exact rows.
+///
+/// The learner is used up: its tables are written from the memory they were trained in, and what only training
+/// needs is given back before.
 ///
 /// # Errors
 /// When a tensor cannot be read from its device or the file cannot be written.
 pub fn export(
     path: &Path,
-    learner: &Learner,
+    mut learner: Learner,
     spec: &ModelSpec,
     dataset: &Dataset,
     training: Value,
 ) -> Result<Manifest, TrainError> {
-    let tables = learner.embedding.tables();
+    learner.embedding.settle();
+    let weights = learner.dense.export()?;
+    let pooling = learner.embedding.pooling().to_vec();
+    let tables = learner.embedding.into_tables();
+    let tables = tables.iter().zip(&pooling);
     let fields: Vec<_> = dataset
         .fields()
         .iter()
-        .zip(&tables)
-        .map(|(field, table)| exact(path, &field.name, table))
+        .zip(tables)
+        .map(|(field, (table, &pooling))| exact(path, &field.name, table, pooling))
         .collect::<Result<_, _>>()?;
-    let weights = learner.dense.export()?;
     let dense: Vec<_> = weights
         .iter()
         .map(|tensor| DenseTensor {
@@ -51,14 +57,15 @@ pub fn export(
 fn exact<'a>(
     path: &Path,
     field: &'a str,
-    table: &TableView<'a>,
+    table: &'a Table,
+    pooling: slimbed_embedding::Pooling,
 ) -> Result<FieldTable<'a>, ArtefactError> {
-    let rows = Rows::new(table.values, table.dim).map_err(|source| ArtefactError::Encode {
+    let rows = Rows::new(table.values(), table.dim()).map_err(|source| ArtefactError::Encode {
         path: path.to_owned(),
         field: field.to_owned(),
         source,
     })?;
-    let pooling = match table.pooling {
+    let pooling = match pooling {
         slimbed_embedding::Pooling::Sum => Pooling::Sum,
         slimbed_embedding::Pooling::Mean => Pooling::Mean,
     };

@@ -1,7 +1,7 @@
 //! One optimisation step.
 
 use slimbed_data::Batch;
-use slimbed_embedding::{Bags, EmbeddingLayer, IdBatch};
+use slimbed_embedding::{Bags, EmbeddingLayer, IdBatch, StepSize};
 use slimbed_fused::{Inputs, Mode};
 use slimbed_rng::Seed;
 
@@ -30,6 +30,8 @@ pub struct Rates {
     pub dense: f64,
     /// Of the tables.
     pub embedding: f64,
+    /// What the schedule has multiplied both with.
+    pub factor: f64,
 }
 
 /// What one step showed.
@@ -94,10 +96,12 @@ impl Learner {
         let Self {
             dense, embedding, ..
         } = self;
-        let (dense, rows) = rayon::join(
-            || dense.step(rates.dense, scale),
-            || embedding.step(rates.embedding as f32, scale as f32),
-        );
+        let size = StepSize {
+            lr: rates.embedding as f32,
+            factor: rates.factor as f32,
+            scale: scale as f32,
+        };
+        let (dense, rows) = rayon::join(|| dense.step(rates.dense, scale), || embedding.step(size));
         dense?;
         rows?;
         Ok(result)

@@ -125,7 +125,7 @@ pub fn rebuild_exact(
     let mut trainer = Trainer::new(dataset, job.config, job.seed, device)?;
     trainer.restore(&dir.checkpoints())?;
     trainer.load_best(&dir.checkpoints())?;
-    job.export(&trainer, report.best_step, path)
+    job.export(trainer, report.best_step, path)
 }
 
 /// A run in its folder.
@@ -195,8 +195,8 @@ impl Job<'_> {
         let outcome = trainer.run(&checkpoints, &mut watched)?;
         drop(watched);
         trainer.load_best(&checkpoints)?;
-        self.export(&trainer, outcome.best_step, &self.dir.exact())?;
         let times = trainer.times_now();
+        self.export(trainer, outcome.best_step, &self.dir.exact())?;
         Ok(Outcome { times, ..outcome })
     }
 
@@ -206,7 +206,7 @@ impl Job<'_> {
         Ok(Watched::new(recorder, n_samples, trainer.n_samples()))
     }
 
-    fn export(&self, trainer: &Trainer<'_>, best_step: u64, path: &Path) -> Result<(), TrainError> {
+    fn export(&self, trainer: Trainer<'_>, best_step: u64, path: &Path) -> Result<(), TrainError> {
         let training = json!({
             "data": self.dataset.meta().name,
             "method": "none",
@@ -214,8 +214,9 @@ impl Job<'_> {
             "best_step": best_step,
             "config": self.config,
         });
-        let (learner, spec) = (trainer.learner(), trainer.spec());
-        export(path, learner, spec, self.dataset, training)?;
+        let spec = trainer.spec().clone();
+        let learner = trainer.into_learner();
+        export(path, learner, &spec, self.dataset, training)?;
         Ok(())
     }
 

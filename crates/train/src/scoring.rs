@@ -5,14 +5,13 @@ use std::path::Path;
 use candle_core::Device;
 use slimbed_compact::{Artefact, Bags};
 use slimbed_data::{Batch, BatchOptions, Dataset, Order, Split};
-use slimbed_embedding::{TableView, lookup};
 use slimbed_eval::Metrics;
 use slimbed_fused::Value;
 use slimbed_score::{LookupScratch, ModelSpec, Scorer, Tables};
 
-use crate::learner::{id_batch, inputs};
+use crate::TrainError;
+use crate::learner::{Learner, id_batch, inputs};
 use crate::models::load_model;
-use crate::{DenseNetwork, TrainError};
 
 /// Samples scored together.
 const BATCH: usize = 4096;
@@ -39,22 +38,25 @@ impl Scores {
     }
 }
 
-/// Scores a split with live `tables` and `dense`; `progress` is told how many samples each batch had.
+/// Scores a split with a live learner; `progress` is told how many samples each batch had.
 ///
 /// # Errors
 /// When the data cannot be read or does not suit the model.
 pub fn score(
-    tables: &[TableView<'_>],
-    dense: &mut dyn DenseNetwork,
+    learner: &mut Learner,
     dataset: &Dataset,
     split: Split,
     progress: &dyn Fn(u64),
 ) -> Result<Scores, TrainError> {
-    let dim = tables.first().map_or(0, |table| table.dim);
+    let Learner {
+        embedding, dense, ..
+    } = learner;
+    embedding.settle();
+    let width = embedding.n_fields() * embedding.dim();
     let mut embeddings = Vec::new();
     score_batches(dataset, split, progress, |batch, logits| {
-        embeddings.resize(batch.n * tables.len() * dim, 0.0);
-        lookup(tables, &id_batch(batch), dim, &mut embeddings)?;
+        embeddings.resize(batch.n * width, 0.0);
+        embedding.lookup(&id_batch(batch), &mut embeddings)?;
         dense.logits(inputs(batch, &embeddings), logits)
     })
 }

@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use candle_core::Device;
 use slimbed_data::{Batch, BatchOptions, Dataset, Order, Split};
-use slimbed_embedding::{EmbeddingLayer, FieldSpec, PlainEmbedding, Pooling};
+use slimbed_embedding::{EmbeddingLayer, FieldSpec, PlainEmbedding, Pooling, RowSettings};
 use slimbed_rng::Seed;
 use slimbed_score::ModelSpec;
 
@@ -98,6 +98,11 @@ impl<'a> Trainer<'a> {
     /// The model, its tables and optimisers.
     pub fn learner(&self) -> &Learner {
         &self.learner
+    }
+
+    /// The model, its tables and optimisers; the run is over.
+    pub fn into_learner(self) -> Learner {
+        self.learner
     }
 
     /// Samples trained on so far.
@@ -209,6 +214,7 @@ impl<'a> Trainer<'a> {
         let rates = Rates {
             dense: train.lr * factor,
             embedding: train.embedding_lr * factor,
+            factor,
         };
         let result = self.learner.step(batch, step, rates)?;
         self.check_finite(result)?;
@@ -299,14 +305,12 @@ fn plain_embedding(
     });
     let fields: Vec<_> = fields.collect();
     let train = &config.train;
-    let decay = train.embedding_weight_decay as f32;
-    let (init, rule) = (train.row_init(), train.sparse_rule());
-    Ok(PlainEmbedding::new(
-        &fields,
-        config.model.dim,
-        init,
+    let settings = RowSettings {
+        dim: config.model.dim,
+        init: train.row_init(),
         seed,
-        rule,
-        decay,
-    )?)
+        rule: train.sparse_rule(),
+        weight_decay: train.embedding_weight_decay as f32,
+    };
+    Ok(PlainEmbedding::new(&fields, &settings)?)
 }

@@ -4,9 +4,8 @@ use slimbed_data::Split;
 use slimbed_eval::{DeadCause, Metrics};
 
 use crate::early_stop::Verdict;
-use crate::learner::Learner;
 use crate::observer::{Observer, ValidationEvent};
-use crate::scoring::{Scores, score};
+use crate::scoring::score;
 use crate::{TrainError, Trainer};
 
 /// A validation AUC up to here is that of random scores on a small split.
@@ -27,8 +26,8 @@ impl Trainer<'_> {
     }
 
     fn validation_metrics(&mut self) -> Result<Metrics, TrainError> {
-        self.learner.embedding.settle();
-        let scores = self.scores(Split::Validation)?;
+        let split = Split::Validation;
+        let scores = score(&mut self.learner, self.dataset, split, &|_| {})?;
         let step = self.position.step;
         if let Some(row) = scores.logits.iter().position(|logit| !logit.is_finite()) {
             let logit = scores.logits[row];
@@ -60,13 +59,5 @@ impl Trainer<'_> {
             DeadCause::NoBetterThanBaseRate { .. } => had_its_chance && auc <= RANDOM_AUC,
             _ => true,
         }
-    }
-
-    fn scores(&mut self, split: Split) -> Result<Scores, TrainError> {
-        let Learner {
-            embedding, dense, ..
-        } = &mut self.learner;
-        let tables = embedding.tables();
-        score(&tables, dense.as_mut(), self.dataset, split, &|_| {})
     }
 }

@@ -3,7 +3,7 @@
 
 use candle_core::Device;
 use slimbed_data::{Batch, FieldIds};
-use slimbed_embedding::{FieldSpec, PlainEmbedding, Pooling, RowInit, SparseRule};
+use slimbed_embedding::{FieldSpec, PlainEmbedding, Pooling, RowInit, RowSettings, SparseRule};
 use slimbed_fused::{DenseRule, Precision, WeightDecay, bf16_is_available};
 use slimbed_rng::Seed;
 use slimbed_testkit::{CountingAllocator, allocations_in};
@@ -37,7 +37,17 @@ fn learner(precision: Precision) -> Learner {
     };
     let fields: Vec<_> = (0..N_FIELDS).map(field).collect();
     let (init, rule) = (RowInit::UniformByRows, SparseRule::ROW_WISE_ADAGRAD);
-    let embedding = PlainEmbedding::new(&fields, config.dim, init, seed, rule, 0.01).unwrap();
+    let embedding = PlainEmbedding::new(
+        &fields,
+        &RowSettings {
+            dim: config.dim,
+            init,
+            seed,
+            rule,
+            weight_decay: 0.01,
+        },
+    )
+    .unwrap();
     Learner::new(dense.unwrap(), Box::new(embedding), seed, 1.0)
 }
 
@@ -64,6 +74,7 @@ fn allocations(precision: Precision) -> usize {
     let rates = Rates {
         dense: 1e-3,
         embedding: 1e-2,
+        factor: 1.0,
     };
     let (warm_up, counted) = batches.split_at(WARM_UP_STEPS);
     let mut found = 0;

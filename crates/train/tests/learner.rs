@@ -3,7 +3,7 @@
 
 use candle_core::Device;
 use slimbed_data::{Batch, FieldIds};
-use slimbed_embedding::{FieldSpec, PlainEmbedding, Pooling, RowInit, SparseRule};
+use slimbed_embedding::{FieldSpec, PlainEmbedding, Pooling, RowInit, RowSettings, SparseRule};
 use slimbed_fused::{DenseRule, WeightDecay};
 use slimbed_rng::Seed;
 use slimbed_train::{
@@ -39,7 +39,17 @@ fn with_decay(dense: DenseRule, sparse: SparseRule, clip_norm: f64, decay: f32) 
         })
         .collect();
     let init = RowInit::Normal { std: 0.5 };
-    let embedding = PlainEmbedding::new(&fields, 4, init, seed, sparse, decay).unwrap();
+    let embedding = PlainEmbedding::new(
+        &fields,
+        &RowSettings {
+            dim: 4,
+            init,
+            seed,
+            rule: sparse,
+            weight_decay: decay,
+        },
+    )
+    .unwrap();
     Learner::new(dense, Box::new(embedding), seed, clip_norm)
 }
 
@@ -65,6 +75,7 @@ fn batch(number: u64) -> Batch {
 const RATES: Rates = Rates {
     dense: 0.1,
     embedding: 0.1,
+    factor: 1.0,
 };
 
 fn train(learner: &mut Learner, steps: std::ops::Range<u64>) -> Vec<f64> {
@@ -76,10 +87,18 @@ fn train(learner: &mut Learner, steps: std::ops::Range<u64>) -> Vec<f64> {
 fn weights(learner: &Learner) -> Vec<f32> {
     let dense = learner.dense.export().unwrap();
     let dense = dense.into_iter().flat_map(|tensor| tensor.values);
-    let tables = learner.embedding.tables();
-    dense
-        .chain(tables.iter().flat_map(|table| table.values.to_vec()))
-        .collect()
+    dense.chain(all_rows(learner).concat()).collect()
+}
+
+/// The rows of every field.
+fn all_rows(learner: &Learner) -> Vec<Vec<f32>> {
+    let embedding = &learner.embedding;
+    let rows = |f| {
+        let mut rows = vec![0.0; embedding.n_rows(f) * embedding.dim()];
+        embedding.write_rows(f, 0, &mut rows);
+        rows
+    };
+    (0..embedding.n_fields()).map(rows).collect()
 }
 
 #[test]
@@ -90,6 +109,7 @@ fn clipping_bounds_the_length_of_the_whole_step() {
         let rates = Rates {
             dense: 1.0,
             embedding: 1.0,
+            factor: 1.0,
         };
         let result = learner.step(&batch(0), 0, rates).unwrap();
         let moved = before

@@ -2,7 +2,7 @@
 
 use slimbed_embedding::{
     Bags, EmbeddingError, EmbeddingLayer, FieldSpec, IdBatch, PlainEmbedding, Pooling, RowInit,
-    SparseRule, lookup,
+    RowSettings, SparseRule, StepSize, lookup,
 };
 use slimbed_rng::Seed;
 use smallvec::smallvec;
@@ -16,15 +16,17 @@ fn layer(rule: SparseRule) -> PlainEmbedding {
         pooling,
     };
     let fields = [field("a", 50, Pooling::Sum), field("b", 9, Pooling::Mean)];
-    PlainEmbedding::new(
-        &fields,
-        3,
-        RowInit::Normal { std: 1.0 },
-        Seed::new(1),
+    PlainEmbedding::new(&fields, &settings(3, rule)).unwrap()
+}
+
+fn settings(dim: usize, rule: SparseRule) -> RowSettings {
+    RowSettings {
+        dim,
+        init: RowInit::Normal { std: 1.0 },
+        seed: Seed::new(1),
         rule,
-        0.0,
-    )
-    .unwrap()
+        weight_decay: 0.0,
+    }
 }
 
 fn batch() -> IdBatch<'static> {
@@ -47,19 +49,19 @@ fn train_step(layer: &mut PlainEmbedding) {
     let mut embeddings = vec![0.0; 3 * 2 * 3];
     layer.forward(&batch(), &mut embeddings).unwrap();
     layer.backward(&embeddings).unwrap();
-    layer.step(0.1, 1.0).unwrap();
+    layer.step(StepSize::of(0.1)).unwrap();
 }
 
 fn rows(layer: &PlainEmbedding) -> Vec<Vec<f32>> {
-    let tables = layer.tables().into_iter();
-    tables.map(|table| table.values.to_vec()).collect()
+    let tables = layer.rows().tables().iter();
+    tables.map(|table| table.values().to_vec()).collect()
 }
 
 #[test]
 fn forward_equals_lookup_bit_for_bit() {
     let mut layer = layer(SparseRule::Sgd);
     let (mut looked_up, mut embeddings) = (vec![1.0; 3 * 2 * 3], vec![2.0; 3 * 2 * 3]);
-    lookup(&layer.tables(), &batch(), 3, &mut looked_up).unwrap();
+    lookup(&layer.rows().views(), &batch(), 3, &mut looked_up).unwrap();
     layer.forward(&batch(), &mut embeddings).unwrap();
     assert_eq!(embeddings, looked_up);
     assert_eq!(looked_up[9..12], [0.0; 3], "an empty bag gives zeros");
@@ -102,7 +104,12 @@ fn scale_multiplies_the_gradient() {
         let mut embeddings = vec![0.0; 3 * 2 * 3];
         layer.forward(&batch(), &mut embeddings).unwrap();
         layer.backward(&[gradient; 18]).unwrap();
-        layer.step(0.1, scale).unwrap();
+        layer
+            .step(StepSize {
+                scale,
+                ..StepSize::of(0.1)
+            })
+            .unwrap();
         rows(&layer)
     };
     assert_eq!(step(1.0, 0.25), step(0.25, 1.0));
@@ -138,14 +145,22 @@ fn large_steps() -> (Vec<Vec<f32>>, f64) {
     };
     let specs: Vec<_> = fields.map(spec).collect();
     let (init, rule) = (RowInit::UniformByRows, SparseRule::ROW_WISE_ADAGRAD);
-    let mut layer = PlainEmbedding::new(&specs, 16, init, Seed::new(1), rule, 0.01).unwrap();
+    let mut layer = PlainEmbedding::new(
+        &specs,
+        &RowSettings {
+            init,
+            weight_decay: 0.01,
+            ..settings(16, rule)
+        },
+    )
+    .unwrap();
     let mut norm = 0.0;
     for batch in &batches {
         let mut embeddings = vec![0.0; batch.n * 6 * 16];
         layer.forward(&batch.ids(), &mut embeddings).unwrap();
         layer.backward(&normals(embeddings.len(), 7)).unwrap();
         norm = layer.gradient_norm_squared().unwrap();
-        layer.step(0.1, 1.0).unwrap();
+        layer.step(StepSize::of(0.1)).unwrap();
     }
     layer.settle();
     (rows(&layer), norm)
@@ -170,14 +185,14 @@ fn calls_out_of_order_are_errors() {
     let is_no_forward = |error| matches!(error, EmbeddingError::NoForward);
     let is_no_gradient = |error| matches!(error, EmbeddingError::NoGradient);
     assert!(is_no_forward(layer.backward(&[0.0; 18]).unwrap_err()));
-    assert!(is_no_forward(layer.step(0.1, 1.0).unwrap_err()));
+    assert!(is_no_forward(layer.step(StepSize::of(0.1)).unwrap_err()));
     assert!(is_no_forward(layer.gradient_norm_squared().unwrap_err()));
     layer.forward(&batch(), &mut embeddings).unwrap();
-    assert!(is_no_gradient(layer.step(0.1, 1.0).unwrap_err()));
+    assert!(is_no_gradient(layer.step(StepSize::of(0.1)).unwrap_err()));
     assert!(is_no_gradient(layer.gradient_norm_squared().unwrap_err()));
     layer.backward(&embeddings).unwrap();
-    layer.step(0.1, 1.0).unwrap();
-    assert!(is_no_forward(layer.step(0.1, 1.0).unwrap_err()));
+    layer.step(StepSize::of(0.1)).unwrap();
+    assert!(is_no_forward(layer.step(StepSize::of(0.1)).unwrap_err()));
 }
 
 #[test]
@@ -217,7 +232,7 @@ fn a_wild_id_is_named_and_changes_nothing() {
     assert_eq!(error, "field 1: id 9 at position 1 is not below 9 rows");
     assert_eq!((rows(&layer), out), (before, [7.0; 12]));
     layer.backward(&embeddings).unwrap();
-    layer.step(0.1, 1.0).unwrap();
+    layer.step(StepSize::of(0.1)).unwrap();
 }
 
 #[test]
@@ -232,14 +247,21 @@ fn one_sample_and_none_are_batches() {
         let mut embeddings = vec![0.0; n * 6];
         layer.forward(&ids, &mut embeddings).unwrap();
         layer.backward(&embeddings).unwrap();
-        layer.step(0.1, 1.0).unwrap();
+        layer.step(StepSize::of(0.1)).unwrap();
     }
 }
 
 #[test]
 fn rows_of_no_values_are_refused() {
     let (init, rule) = (RowInit::UniformByRows, SparseRule::Sgd);
-    let error = PlainEmbedding::new(&[], 0, init, Seed::new(1), rule, 0.0).unwrap_err();
+    let error = PlainEmbedding::new(
+        &[],
+        &RowSettings {
+            init,
+            ..settings(0, rule)
+        },
+    )
+    .unwrap_err();
     assert!(
         error.to_string().contains("dim of the embeddings"),
         "{error}"

@@ -12,7 +12,8 @@ use criterion::measurement::WallTime;
 use criterion::{BenchmarkGroup, Criterion, Throughput, criterion_group, criterion_main};
 use slimbed_embedding::{
     Bags, BatchIndex, EmbeddingLayer, FieldSpec, IdBatch, PlainEmbedding, Pooling, RowInit,
-    SparseOptimizer, SparseRule, Table, TableView, expand, gather, lookup, reduce,
+    RowSettings, SparseOptimizer, SparseRule, StepSize, Table, TableView, expand, gather, lookup,
+    reduce,
 };
 use slimbed_rng::{Permutation, Seed};
 
@@ -139,13 +140,19 @@ fn bench_layer(group: &mut Group<'_>, n_rows: &[usize], batches: &[Batch]) {
     };
     let specs: Vec<_> = n_rows.iter().enumerate().map(spec).collect();
     for (name, rule) in RULES {
-        let init = RowInit::UniformByRows;
-        let layer = PlainEmbedding::new(&specs, DIM, init, SEED, rule, 0.0);
+        let settings = RowSettings {
+            dim: DIM,
+            init: RowInit::UniformByRows,
+            seed: SEED,
+            rule,
+            weight_decay: 0.0,
+        };
+        let layer = PlainEmbedding::new(&specs, &settings);
         let mut layer = layer.expect("the machine has the memory");
         bench_fast(group, &format!("layer, {name}"), batches, |batch| {
             let forward = layer.forward(&batch.id_batch(), &mut embeddings);
             let backward = forward.and_then(|()| layer.backward(&gradient));
-            backward.and_then(|()| layer.step(LR, 1.0)).is_ok()
+            backward.and_then(|()| layer.step(StepSize::of(LR))).is_ok()
         });
     }
 }

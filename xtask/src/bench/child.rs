@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use candle_core::Device;
 use slimbed_data::Batch;
-use slimbed_embedding::{FieldSpec, PlainEmbedding, Pooling, RowInit, SparseRule};
+use slimbed_embedding::{FieldSpec, PlainEmbedding, Pooling, RowInit, RowSettings, SparseRule};
 use slimbed_files::{FileError, IoContext, write_atomically};
 use slimbed_fused::{DenseRule, Precision as Operands, WeightDecay};
 use slimbed_rng::Seed;
@@ -69,20 +69,21 @@ impl Trainer {
         };
         let network = workload.model.network()?;
         let dense = dense.build(network, seed, DenseRule::Sgd, WeightDecay::None)?;
-        let embedding = PlainEmbedding::new(
-            &fields(workload),
-            workload.model.dim,
-            RowInit::UniformByRows,
+        let settings = RowSettings {
+            dim: workload.model.dim,
+            init: RowInit::UniformByRows,
             seed,
-            workload.optimizer.rule(),
-            0.0,
-        )?;
+            rule: workload.optimizer.rule(),
+            weight_decay: 0.0,
+        };
+        let embedding = PlainEmbedding::new(&fields(workload), &settings)?;
         Ok(Self {
             learner: Learner::new(dense, Box::new(embedding), seed, 0.0),
             batches,
             rates: Rates {
                 dense: workload.lr,
                 embedding: workload.embedding_lr,
+                factor: 1.0,
             },
             n_steps: 0,
         })
@@ -120,10 +121,17 @@ impl Trainer {
     /// Writes all parameters as [`Task::Losses`] says.
     fn write_params(&self, path: &Path) -> anyhow::Result<()> {
         let dense = self.learner.dense.export()?;
-        let tables = self.learner.embedding.tables();
+        let embedding = &self.learner.embedding;
+        let tables: Vec<_> = (0..embedding.n_fields())
+            .map(|f| {
+                let mut rows = vec![0.0; embedding.n_rows(f) * embedding.dim()];
+                embedding.write_rows(f, 0, &mut rows);
+                rows
+            })
+            .collect();
         write_atomically(path, |file, path| {
             let mut file = BufWriter::new(file);
-            let tables = tables.iter().flat_map(|table| table.values);
+            let tables = tables.iter().flatten();
             let dense = dense.iter().flat_map(|tensor| &tensor.values);
             for value in tables.chain(dense) {
                 file.write_all(&value.to_le_bytes()).at("write", path)?;

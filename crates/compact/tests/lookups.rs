@@ -15,6 +15,7 @@ fn patterns() -> impl Strategy<Value = Pattern> {
     prop_oneof![
         prop::sample::select(vec![0.0, 0.01, 0.05, 0.2, 0.5, 1.0]).prop_map(Pattern::Anywhere),
         prop::sample::select(vec![0.1, 0.5, 1.0]).prop_map(Pattern::Prefix),
+        prop::sample::select(vec![0, 1, 5]).prop_map(Pattern::Falling),
     ]
 }
 
@@ -61,13 +62,16 @@ fn tolerance(sample: &Sample, encoding: Encoding, row: usize) -> f32 {
         Values::Int4 => 15.0,
     };
     let kept = |row: &[f32]| -> Vec<f32> { row.iter().copied().filter(|&x| x != 0.0).collect() };
+    let prefix = |row: &[f32]| -> Vec<f32> {
+        let last = row.iter().rposition(|&x| x != 0.0);
+        row[..last.map_or(0, |last| last + 1)].to_vec()
+    };
     let values = match encoding.structure {
         _ if row < encoding.n_head as usize => sample.row(row).to_vec(),
         Structure::Dense | Structure::DenseLines => sample.row(row).to_vec(),
-        Structure::Prefix => {
-            let last = sample.row(row).iter().rposition(|&x| x != 0.0);
-            sample.row(row)[..last.map_or(0, |last| last + 1)].to_vec()
-        }
+        Structure::Prefix => prefix(sample.row(row)),
+        // With zeros, if a row behind is longer.
+        Structure::Steps => [prefix(sample.row(row)), vec![0.0]].concat(),
         Structure::Bitmap | Structure::List => kept(sample.row(row)),
         // Scale and bias of a block of rows; present rows may be any of them.
         Structure::Positions => kept(&sample.values),

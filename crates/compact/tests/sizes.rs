@@ -79,6 +79,36 @@ fn half_bytes_take_a_fifth_of_a_dense_table() {
     }
 }
 
+/// Rows of `dim · min(1, 8 % / share of the rows before)` values, up to one more: a quarter of them all.
+fn falling(n_rows: usize, dim: usize) -> Vec<f32> {
+    let mut random = Seed::new(8).stream("sizes", dim as u64);
+    let mut values = vec![0.0; n_rows * dim];
+    for (row, values) in values.chunks_exact_mut(dim).enumerate() {
+        let share = (0.077 * n_rows as f64 / (row + 1) as f64).min(1.0);
+        let length = (share * dim as f64 + random.uniform_f64()) as usize;
+        values[..length.min(dim)].fill(1.5);
+    }
+    values
+}
+
+#[test]
+fn prefixes_that_fall_with_frequency_become_steps() {
+    for dim in [16, 64] {
+        let values = falling(n_rows(), dim);
+        let rows = Rows::new(&values, dim).unwrap();
+        let speed = Encoder {
+            prefer: Prefer::Speed,
+            ..SMALLEST
+        };
+        let choice = speed.choose(&TableStats::of(rows));
+        let taken = choice.taken;
+        assert_eq!(taken.encoding.name(), "steps f32");
+        assert_eq!(taken.n_bytes, stored_bytes(rows, taken.encoding));
+        let ratio = taken.n_bytes as f64 / choice.bound.bytes();
+        assert!(ratio <= 1.25, "d={dim}: {ratio}");
+    }
+}
+
 #[test]
 fn every_candidate_takes_what_was_predicted() {
     let encoders = Values::ALL.map(|values| Encoder { values, ..SMALLEST });

@@ -14,13 +14,27 @@ use std::path::{Path, PathBuf};
 
 use forms::every_form;
 use serde_json::json;
-use slimbed_compact::{Artefact, Bags, DenseTensor, Isa, Output, Pooling, Scratch, write};
+use slimbed_compact::{
+    Artefact, Bags, DenseTensor, FieldTable, Isa, Output, Pooling, Scratch, Structure, write,
+};
 
 const HEADING: &str =
     "# Rows of v1.safetensors, `field, row: column=value …`; what is not here is 0.\n";
 
 /// The kept values of each row, by field and row number.
 type Expected = BTreeMap<(String, u32), Vec<(usize, f32)>>;
+
+/// The forms that the file was written with: later ones are not in it.
+fn first_forms() -> Vec<FieldTable<'static>> {
+    let later = |form: &FieldTable<'_>| {
+        let mut parts = form.parts.iter();
+        parts.any(|part| part.encoding.structure == Structure::Steps)
+    };
+    every_form()
+        .into_iter()
+        .filter(|form| !later(form))
+        .collect()
+}
 
 fn in_package(path: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join(path)
@@ -41,7 +55,7 @@ fn write_anew() {
     }];
     let path = in_package("tests/data/v1.safetensors");
     let (model, training) = (json!({"kind": "dlrm"}), json!({"seed": 1}));
-    write(&path, &every_form(), &dense, model, training).unwrap();
+    write(&path, &first_forms(), &dense, model, training).unwrap();
     let rows = decoded(&Artefact::open(&path).unwrap());
     let mut text = HEADING.to_owned();
     for ((field, row), values) in rows {
@@ -99,7 +113,7 @@ fn a_file_of_the_first_version_opens_and_gives_its_rows() {
     assert_eq!(artefact.manifest().training, json!({"seed": 1}));
     let weights = (&[1, 3][..], &[0.5, -2.0, 8.0][..]);
     assert_eq!(artefact.dense("top.0.weight").unwrap(), weights);
-    assert_eq!(artefact.manifest().fields.len(), every_form().len());
+    assert_eq!(artefact.manifest().fields.len(), first_forms().len());
     assert_eq!(decoded(&artefact), expected());
 }
 
@@ -136,7 +150,7 @@ fn its_kernels_give_the_same_rows() {
 #[test]
 fn it_holds_every_form() {
     let artefact = open();
-    for (entry, form) in artefact.manifest().fields.iter().zip(every_form()) {
+    for (entry, form) in artefact.manifest().fields.iter().zip(first_forms()) {
         assert_eq!(
             (entry.name.as_str(), entry.sharing),
             (form.name, form.sharing)

@@ -120,11 +120,13 @@ fn longest_head(plain: Encoding, limit: u64, stats: &TableStats) -> Option<Candi
 
 /// From the fastest to the slowest, by the bench `lookup`: what touches one line, what reads an index
 /// first, what reads bits of rows before that, what counts bits.
-const ORDER: [(RowsStored, Structure); 11] = [
+const ORDER: [(RowsStored, Structure); 13] = [
     (RowsStored::All, Structure::DenseLines),
     (RowsStored::All, Structure::Dense),
+    (RowsStored::All, Structure::Steps),
     (RowsStored::Present, Structure::DenseLines),
     (RowsStored::Present, Structure::Dense),
+    (RowsStored::Present, Structure::Steps),
     (RowsStored::All, Structure::Prefix),
     (RowsStored::All, Structure::Bitmap),
     (RowsStored::All, Structure::List),

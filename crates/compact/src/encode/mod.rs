@@ -7,12 +7,14 @@
 
 mod bound;
 mod choose;
+mod falling;
 mod stats;
 
 use serde::{Deserialize, Serialize};
 
 pub use bound::Bound;
 pub use choose::{Candidate, Choice, Encoder, Prefer};
+pub(crate) use falling::Falling;
 pub use stats::TableStats;
 
 use crate::rows::Rows;

@@ -1,5 +1,6 @@
 //! What decides about the size of a table.
 
+use super::{Falling, RowsStored};
 use crate::rows::{Rows, n_kept, prefix_len};
 
 /// How many values the rows of a table keep, and how long their prefixes are.
@@ -11,6 +12,10 @@ pub struct TableStats {
     pub all: Lengths,
     /// Of its first rows: how many, and their lengths. Their numbers grow by a quarter from one to the next.
     heads: Vec<(usize, Lengths)>,
+    /// Lengths of all prefixes, each as long as any behind it.
+    falling: Falling,
+    /// Those of the rows that keep a value.
+    falling_present: Falling,
 }
 
 /// Histograms of the lengths of rows.
@@ -31,6 +36,7 @@ impl TableStats {
     pub fn of(rows: Rows<'_>) -> Self {
         let dim = rows.dim();
         let mut all = Lengths::new(dim);
+        let (mut falling, mut falling_present) = (Falling::default(), Falling::default());
         let mut heads = Vec::new();
         let mut next = HEAD_STEP;
         for (i, row) in rows.iter().enumerate() {
@@ -39,9 +45,20 @@ impl TableStats {
                 next = (next + next / 4).next_multiple_of(HEAD_STEP);
             }
             all.kept[n_kept(row)] += 1;
-            all.prefixes[prefix_len(row)] += 1;
+            let length = prefix_len(row);
+            all.prefixes[length] += 1;
+            falling.push(length);
+            if length > 0 {
+                falling_present.push(length);
+            }
         }
-        Self { dim, all, heads }
+        Self {
+            dim,
+            all,
+            heads,
+            falling,
+            falling_present,
+        }
     }
 
     /// Rows of the table.
@@ -62,6 +79,14 @@ impl TableStats {
     /// Numbers of leading rows whose lengths are known.
     pub fn heads(&self) -> impl Iterator<Item = usize> {
         self.heads.iter().map(|(n, _)| *n)
+    }
+
+    /// Lengths of the prefixes of the rows stored, each as long as any behind it.
+    pub(crate) fn falling(&self, rows: RowsStored) -> &Falling {
+        match rows {
+            RowsStored::All => &self.falling,
+            RowsStored::Present => &self.falling_present,
+        }
     }
 
     /// Lengths of the rows behind the first `n_head`, one of [`heads`](Self::heads) or 0.

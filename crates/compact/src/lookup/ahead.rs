@@ -11,7 +11,7 @@ const AHEAD: usize = 32;
 /// Records found before they are needed.
 pub struct Ahead<'k> {
     ids: &'k [u32],
-    /// That of id `p` at `p % AHEAD`; unused where finding a record reads no memory.
+    /// That of id `p` at `p % AHEAD`; unused where finding it again is cheap.
     records: [Record; AHEAD],
 }
 
@@ -69,7 +69,7 @@ impl<'k> Ahead<'k> {
         // SAFETY: said above.
         let record = unsafe { self.record(row, p) };
         row.prefetch(record);
-        if S::INDIRECT {
+        if S::COSTLY {
             self.records[p % AHEAD] = record;
         }
     }
@@ -86,7 +86,7 @@ impl<'k> Ahead<'k> {
     ) -> Record {
         // SAFETY: said above.
         unsafe {
-            let record = if S::INDIRECT {
+            let record = if S::COSTLY {
                 self.records[p % AHEAD]
             } else {
                 self.record(row, p)

@@ -44,6 +44,7 @@ pub(crate) fn decode(core: &Core<'_>, values: Values, row: u32, out: &mut [f32])
     match core {
         Core::Dense(dense) => decode_record(dense, values, row, out),
         Core::Lines(lines) => decode_record(lines, values, row, out),
+        Core::Steps(steps) => decode_record(steps, values, row, out),
         Core::Prefix(ragged) => decode_record(ragged, values, row, out),
         Core::Bitmap(ragged) => decode_record(ragged, values, row, out),
         Core::List(ragged) => decode_record(ragged, values, row, out),

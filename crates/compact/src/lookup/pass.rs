@@ -129,6 +129,7 @@ impl Pass<'_, '_> {
             match core {
                 Core::Dense(dense) => self.run_stored(*dense),
                 Core::Lines(lines) => self.run_stored(*lines),
+                Core::Steps(steps) => self.run_stored(*steps),
                 Core::Prefix(ragged) => self.run_stored(*ragged),
                 Core::Bitmap(ragged) => self.run_stored(*ragged),
                 Core::List(ragged) => self.run_stored(*ragged),

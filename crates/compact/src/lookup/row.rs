@@ -95,10 +95,18 @@ impl<L: Lanes, S: Storage, F: Format, const N: usize> Row<L, S, F, N> {
             let affine = F::affine(record.at);
             let values = record.at.add(F::FIXED);
             let weight = L::splat(weight);
+            let lined = S::LINED && !self.straddles;
+            let skip = self.storage.skip(record.at);
             for (v, sum) in self.sums.iter_mut().enumerate() {
                 let first = (self.first_vector + v) * LANES;
                 let n = (record.kept as usize).saturating_sub(first).min(LANES);
-                let row: L = F::load(values, first, n, affine);
+                let row: L = if lined {
+                    // A load waits for its line even if it takes nothing from it: not for one far away.
+                    let first = if n == 0 { 0 } else { first };
+                    F::load_in_line(values, skip, first, n, affine)
+                } else {
+                    F::load(values, first, n, affine)
+                };
                 *sum = row.mul_add(weight, *sum);
             }
         }

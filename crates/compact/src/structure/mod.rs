@@ -4,6 +4,7 @@
 //! |---|---|---|
 //! | `dense` | every value of every row | none |
 //! | `dense-lines` | the same, but no row crosses a cache line | none |
+//! | `steps` | the first `t` values of each row, in order of falling `t` | where `t` falls |
 //! | `prefix` | the first `t` values of each row | lengths in bit planes |
 //! | `bitmap` | the kept values, a bit for every column before them | lengths in bit planes |
 //! | `list` | the kept values, a byte with the column of each before them | lengths in bit planes |
@@ -19,6 +20,7 @@ mod lines;
 mod positions;
 pub(crate) mod presence;
 mod ragged;
+mod steps;
 
 use serde::{Deserialize, Serialize};
 
@@ -30,6 +32,7 @@ pub(crate) use positions::{Positions, Run};
 pub(crate) use presence::Presence;
 use ragged::MAX_LIST_DIM;
 pub(crate) use ragged::{Bitmap, List, Prefix, Ragged};
+pub(crate) use steps::Steps;
 
 use crate::encode::{Encoding, RowsStored, TableStats};
 use crate::error::FormError;
@@ -45,6 +48,8 @@ pub enum Structure {
     Dense,
     /// Every value of every row, as many rows in a cache line as fit.
     DenseLines,
+    /// The first values of each row, at least as many as any row behind it has.
+    Steps,
     /// The first values of each row, as many as it has.
     Prefix,
     /// Any values of each row, with a bit for every column.
@@ -57,9 +62,10 @@ pub enum Structure {
 
 impl Structure {
     /// All of them, from the fastest to the slowest to read.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 7] = [
         Self::DenseLines,
         Self::Dense,
+        Self::Steps,
         Self::Prefix,
         Self::Bitmap,
         Self::List,
@@ -71,6 +77,7 @@ impl Structure {
         match self {
             Self::Dense => "dense",
             Self::DenseLines => "dense-lines",
+            Self::Steps => "steps",
             Self::Prefix => "prefix",
             Self::Bitmap => "bitmap",
             Self::List => "list",
@@ -80,7 +87,7 @@ impl Structure {
 
     /// Whether leading rows may be stored dense.
     pub fn has_head(self) -> bool {
-        !matches!(self, Self::Dense | Self::DenseLines)
+        !matches!(self, Self::Dense | Self::DenseLines | Self::Steps)
     }
 
     /// Stores `rows`, the first `n_head` of them dense.
@@ -100,6 +107,7 @@ impl Structure {
         match self {
             Self::Dense => Ok(dense::encode(rows, form)),
             Self::DenseLines => lines::encode(rows, form),
+            Self::Steps => Ok(steps::encode(rows, form)),
             Self::Prefix => ragged::encode::<Prefix>(rows, n_head, form),
             Self::Bitmap => ragged::encode::<Bitmap>(rows, n_head, form),
             Self::List if form.dim > MAX_LIST_DIM => Err(EncodeError::Shape {
@@ -133,6 +141,7 @@ pub(crate) fn n_bytes(encoding: Encoding, stats: &TableStats) -> Option<usize> {
     let stored = match encoding.structure {
         Structure::Dense => n_rows * values.record_bytes(dim),
         Structure::DenseLines => n_rows.div_ceil(lines::per_line(values, dim)?) * lines::LINE,
+        Structure::Steps => steps::n_bytes(stats.falling(encoding.rows), values, dim),
         Structure::Prefix => ragged::n_bytes::<Prefix>(&tail.prefixes[least..], least, values, dim),
         Structure::Bitmap => ragged::n_bytes::<Bitmap>(&tail.kept[least..], least, values, dim),
         Structure::List if dim > MAX_LIST_DIM => return None,
@@ -248,14 +257,27 @@ impl Marks {
 /// # Safety
 /// For every row below the number of rows, and not in the head if it has one, [`locate`](Self::locate)
 /// returns a record of which scale and bias can be read, if values have them, and `kept` values; its marks,
-/// of masks two bytes for every 16 columns, and as many values as a mask has bits.
+/// of masks two bytes for every 16 columns, and as many values as a mask has bits; if records are
+/// [`LINED`](Self::LINED), also the lines they are in.
 pub(crate) unsafe trait Storage: Copy + Sync {
     /// What names the columns of the values.
     const MARKS: Marks;
     /// Whether finding a row reads memory.
     const INDIRECT: bool;
+    /// Whether finding a row again takes longer than keeping what was found.
+    const COSTLY: bool = Self::INDIRECT;
+    /// Whether records are in lines of 64 bytes that may be read as a whole: one of less than 64 bytes within
+    /// one, others from the start of one. Of a table that [`straddles`](Self::straddles) they are not.
+    const LINED: bool = false;
+
     /// Whether records may cross cache lines that their length would not make them cross.
     fn straddles(&self) -> bool;
+
+    /// Bytes between the start of a line and a record in it.
+    #[inline(always)]
+    fn skip(&self, _at: *const u8) -> usize {
+        0
+    }
 
     /// Asks for the memory that finding `row` will read.
     fn prefetch_index(&self, row: u32);
@@ -282,6 +304,7 @@ pub(crate) fn straddles(row_bytes: usize) -> bool {
 pub(crate) enum Core<'a> {
     Dense(Dense<'a>),
     Lines(Lines<'a>),
+    Steps(Steps<'a>),
     Prefix(Ragged<'a, Prefix>),
     Bitmap(Ragged<'a, Bitmap>),
     List(Ragged<'a, List>),
@@ -292,7 +315,7 @@ impl<'a> Core<'a> {
     /// The leading rows that stand apart.
     pub fn head(&self) -> Head<'a> {
         match self {
-            Self::Dense(_) | Self::Lines(_) => Head::NONE,
+            Self::Dense(_) | Self::Lines(_) | Self::Steps(_) => Head::NONE,
             Self::Prefix(ragged) => ragged.head(),
             Self::Bitmap(ragged) => ragged.head(),
             Self::List(ragged) => ragged.head(),
@@ -306,7 +329,7 @@ impl<'a> Core<'a> {
             rows.iter().for_each(|&row| storage.prefetch_index(row));
         }
         match self {
-            Self::Dense(_) | Self::Lines(_) | Self::Positions(_) => {}
+            Self::Dense(_) | Self::Lines(_) | Self::Steps(_) | Self::Positions(_) => {}
             Self::Prefix(ragged) => prefetch(ragged, rows),
             Self::Bitmap(ragged) => prefetch(ragged, rows),
             Self::List(ragged) => prefetch(ragged, rows),
@@ -325,6 +348,7 @@ impl<'a> Core<'a> {
         Ok(match structure {
             Structure::Dense => Self::Dense(Dense::open(tensors, n_rows, values, dim)?),
             Structure::DenseLines => Self::Lines(Lines::open(tensors, n_rows, values, dim)?),
+            Structure::Steps => Self::Steps(Steps::open(tensors, n_rows, values, dim)?),
             Structure::Prefix => Self::Prefix(Ragged::open(tensors, rows, values, dim)?),
             Structure::Bitmap => Self::Bitmap(Ragged::open(tensors, rows, values, dim)?),
             Structure::List if dim > MAX_LIST_DIM => {

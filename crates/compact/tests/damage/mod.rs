@@ -46,11 +46,12 @@ const NUMBERS: [u64; 36] = [
     u64::MAX,
 ];
 
-const WORDS: [&str; 20] = [
+const WORDS: [&str; 21] = [
     "all",
     "present",
     "dense",
     "dense-lines",
+    "steps",
     "prefix",
     "bitmap",
     "positions",

@@ -25,6 +25,18 @@ fn rows(n_rows: usize, dim: usize, of_8: u64, seed: u64) -> Rows<'static> {
     Rows::new(values.leak(), dim).expect("whole rows")
 }
 
+/// Rows that keep their first values, fewer from row to row; every fifth row is empty.
+fn falling(n_rows: usize, dim: usize, seed: u64) -> Rows<'static> {
+    let all = rows(n_rows, dim, 8, seed);
+    let longest = |row: usize| dim * (n_rows - row) / n_rows;
+    let rows = all.iter().enumerate().map(|(i, row)| {
+        let kept = row.iter().take(longest(i)).copied();
+        kept.chain(vec![0.0; dim - longest(i)])
+    });
+    let values: Vec<f32> = rows.flatten().collect();
+    Rows::new(values.leak(), dim).expect("whole rows")
+}
+
 /// Structure by value type; what has a head has one, and is stored with presence, every other time.
 fn encodings() -> Vec<(String, Encoding)> {
     let mut all = Vec::new();
@@ -52,12 +64,16 @@ fn plain(i: usize, name: String, encoding: Encoding) -> FieldTable<'static> {
         Structure::Dense => (9, 6, KEPT[i % 4]),
         Structure::DenseLines => (9, 3 + 2 * (i % 4), 8),
         Structure::Prefix => (35, 6, KEPT[i % 4]),
+        Structure::Steps => (35, 18 - 2 * (i % 4), 8),
         Structure::List => (35, 9, KEPT[i % 4]),
         Structure::Positions => (131, 9, 1),
         _ => (35, 18, KEPT[i % 4]),
     };
     let pooling = [Pooling::Sum, Pooling::Mean][i % 2];
-    let rows = rows(n_rows, dim, of_8, i as u64);
+    let rows = match encoding.structure {
+        Structure::Steps => falling(n_rows, dim, i as u64),
+        _ => rows(n_rows, dim, of_8, i as u64),
+    };
     FieldTable::new(name.leak(), rows, encoding, pooling)
 }
 

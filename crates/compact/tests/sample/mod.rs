@@ -18,6 +18,8 @@ pub enum Pattern {
     Anywhere(f64),
     /// The first ones, up to this share of them.
     Prefix(f64),
+    /// The first ones, fewer from row to row, but up to so many more.
+    Falling(u64),
 }
 
 impl Sample {
@@ -25,15 +27,19 @@ impl Sample {
         let mut stream = Seed::new(seed).stream("sample", 0);
         let mut uniform = move || stream.uniform_f64();
         let mut values = Vec::with_capacity(n_rows * dim);
-        for _ in 0..n_rows {
+        for row in 0..n_rows {
             let length = match pattern {
                 Pattern::Anywhere(_) => dim,
+                Pattern::Falling(more) => {
+                    let least = dim * (n_rows - row) / n_rows;
+                    least + (uniform() * (more + 1) as f64) as usize
+                }
                 Pattern::Prefix(share) => (uniform() * share * (dim + 1) as f64) as usize,
             };
             for column in 0..dim {
                 let kept = match pattern {
                     Pattern::Anywhere(density) => uniform() < density,
-                    Pattern::Prefix(_) => column < length,
+                    Pattern::Prefix(_) | Pattern::Falling(_) => column < length,
                 };
                 let x = (4.0 * uniform() - 1.0) as f32;
                 values.push(if kept { x } else { 0.0 });

@@ -8,6 +8,17 @@ use super::{LANES, Lanes};
 #[derive(Clone, Copy, Debug)]
 pub struct Avx512(__m512);
 
+/// The numbers from 0 on.
+static COUNT: [u32; 2 * LANES] = {
+    let mut count = [0; 2 * LANES];
+    let mut i = 0;
+    while i < count.len() {
+        count[i] = i as u32;
+        i += 1;
+    }
+    count
+};
+
 /// The low `n` bits, `n` at most 31.
 #[inline(always)]
 fn low(n: usize) -> u32 {
@@ -26,6 +37,18 @@ unsafe impl Lanes for Avx512 {
     unsafe fn load_f32(at: *const u8, n: usize) -> Self {
         // SAFETY: masked to the caller's `n` values.
         Self(unsafe { _mm512_maskz_loadu_ps(low(n) as u16, at.cast()) })
+    }
+
+    // A load that reaches into the next line waits for it, though it is masked.
+    #[inline(always)]
+    unsafe fn load_f32_in_line(line: *const u8, skip: usize, n: usize) -> Self {
+        // SAFETY: the caller has 64 bytes.
+        unsafe {
+            // The numbers from `skip / 4` on: 16 of 32.
+            let from = _mm512_loadu_epi32(COUNT.as_ptr().byte_add(skip % 64).cast());
+            let all = _mm512_loadu_ps(line.cast());
+            Self(_mm512_maskz_permutexvar_ps(low(n) as u16, from, all))
+        }
     }
 
     #[inline(always)]
@@ -130,6 +153,16 @@ unsafe impl Lanes for Avx512 {
         unsafe {
             let values = _mm512_loadu_epi32(values.as_ptr().cast());
             _mm512_cmplt_epu32_mask(values, _mm512_set1_epi32(bound as i32))
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn n_up_to(values: &[u32; LANES], bound: u32) -> usize {
+        // SAFETY: as above.
+        unsafe {
+            let values = _mm512_loadu_epi32(values.as_ptr().cast());
+            let mask = _mm512_cmple_epu32_mask(values, _mm512_set1_epi32(bound as i32));
+            mask.count_ones() as usize
         }
     }
 

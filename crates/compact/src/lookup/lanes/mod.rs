@@ -19,13 +19,21 @@ pub const LANES: usize = 16;
 ///
 /// # Safety
 /// All of it asks for a processor with the instructions of the implementation. `load_*` reads exactly
-/// the bytes of `n` values, at most 16, and none if `n` is 0; the lanes beyond are 0.
+/// the bytes of `n` values, at most 16, and none if `n` is 0, unless it says otherwise; the lanes beyond are 0.
 pub unsafe trait Lanes: Copy {
     /// All lanes `x`.
     unsafe fn splat(x: f32) -> Self;
 
     /// `n` 32-bit floats.
     unsafe fn load_f32(at: *const u8, n: usize) -> Self;
+
+    /// `n` 32-bit floats that begin `skip` bytes, a multiple of 4, behind `line` and lie within the 64 bytes
+    /// there, all of which may be read.
+    #[inline(always)]
+    unsafe fn load_f32_in_line(line: *const u8, skip: usize, n: usize) -> Self {
+        // SAFETY: said by the caller.
+        unsafe { Self::load_f32(line.wrapping_add(skip), n) }
+    }
 
     /// `n` 16-bit floats.
     unsafe fn load_f16(at: *const u8, n: usize) -> Self;
@@ -68,6 +76,9 @@ pub unsafe trait Lanes: Copy {
     /// The values below `bound`, as bits.
     unsafe fn below(values: &[u32; LANES], bound: u32) -> u16;
 
+    /// How many of the values are at most `bound`.
+    unsafe fn n_up_to(values: &[u32; LANES], bound: u32) -> usize;
+
     /// Writes the values whose bits are set one after the other, and anything behind them: `to` has room
     /// for 16.
     unsafe fn compress(values: &[u32; LANES], mask: u16, to: *mut u32);
@@ -106,6 +117,7 @@ mod tests {
             x.store(short.as_mut_ptr(), n);
             vec![
                 lanes(x),
+                lanes(L::load_f32_in_line(at, 4 * (odd + 1), n.min(12))),
                 lanes(L::load_f16(at, n)),
                 lanes(L::load_u8(at, n)),
                 lanes(L::load_u4(at, odd, n)),
@@ -150,6 +162,9 @@ mod tests {
                 sum.into(),
                 number.into(),
                 L::below(&values, at * 9999).into(),
+                L::n_up_to(&values, at * 9999) as u64,
+                L::n_up_to(&values, values[at as usize % LANES]) as u64,
+                L::n_up_to(&values, at << 27) as u64,
             ];
             let packed: Vec<u64> = packed.iter().map(|&x| x.into()).collect();
             places.chain(others).chain(bits).chain(packed).collect()
@@ -224,8 +239,8 @@ mod tests {
         let all = unsafe { everything::<Portable>(&bytes, 16, 0b1000_0000_0000_1010, 1) };
         let mut expected = [0.0; 16];
         (expected[1], expected[3], expected[15]) = (1.0, 2.0, 3.0);
-        assert_eq!(all[8], expected);
+        assert_eq!(all[9], expected);
         // Half bytes 1, 2, …: the high half of byte 1, the low half of byte 2, …
-        assert_eq!(all[3][..4], [0.0, 2.0, 0.0, 3.0]);
+        assert_eq!(all[4][..4], [0.0, 2.0, 0.0, 3.0]);
     }
 }

@@ -29,8 +29,9 @@ pub struct SourceArgs {
     /// generated.
     #[arg(long, value_name = "RECIPE|DIR")]
     data: Option<PathBuf>,
-    /// Raw files for the recipe, in order; .gz and .zst are read as they are.
-    #[arg(long, value_name = "FILE", num_args = 1.., requires = "data")]
+    /// Raw files for the recipe, in order, or the one folder of a recipe that names its files; .gz and
+    /// .zst are read as they are.
+    #[arg(long, value_name = "FILE|DIR", num_args = 1.., requires = "data")]
     input: Vec<PathBuf>,
     /// Rows to generate when no data is given.
     #[arg(
@@ -59,6 +60,11 @@ pub struct Source {
 }
 
 impl SourceArgs {
+    /// Whether data is generated because none was given.
+    pub fn is_generated(&self) -> bool {
+        self.data.is_none()
+    }
+
     /// Opens the data, preparing or generating it first where that has not been done; `recipe_layers` are
     /// put over the recipe.
     ///
@@ -148,7 +154,7 @@ fn bayes_auc_of_test_split(
     n_rows: u64,
     seed: Seed,
 ) -> Option<f64> {
-    let splitter = slimbed_data::Splitter::new(&recipe.split, seed, n_rows);
+    let splitter = slimbed_data::Splitter::new(&recipe.split, seed, n_rows)?;
     let blocks = (0..n_rows).step_by(BLOCK as usize);
     let test = blocks.flat_map(|first| {
         let rows = first..(first + BLOCK).min(n_rows);
@@ -167,7 +173,7 @@ fn cache_key(
     max_bad_rows: u64,
 ) -> anyhow::Result<String> {
     let mut text = format!("{}\n{}\n{max_bad_rows}\n", recipe.source(), seed.get());
-    for path in input {
+    for path in &recipe.input_files(input)? {
         let describe = || format!("cannot open {}", path.display());
         let file = fs::metadata(path)
             .map_err(|e| BadInput(e.to_string()))

@@ -62,6 +62,43 @@ pub enum DataError {
         /// What is there, shortened.
         found: String,
     },
+    /// A row names something that another file has to describe.
+    #[error(
+        "{}:{line}: column {column} (`{name}`): expected an id that {} describes, found `{found}`",
+        path.display(), table.display()
+    )]
+    NotDescribed {
+        /// The file.
+        path: PathBuf,
+        /// The line, from 1.
+        line: u64,
+        /// The column, from 1.
+        column: usize,
+        /// Name of the column.
+        name: &'static str,
+        /// The file that has to describe it.
+        table: PathBuf,
+        /// The id.
+        found: String,
+    },
+    /// The recipe names files, so the input has to be their folder.
+    #[error("expected one folder as input, which holds {names}; found {found}")]
+    NoFolder {
+        /// The files of the recipe.
+        names: String,
+        /// The input.
+        found: String,
+    },
+    /// A folder lacks a file of the recipe.
+    #[error("{}: expected {names} as `{role}` (plain, .gz or .zst), found none", folder.display())]
+    MissingFile {
+        /// The folder.
+        folder: PathBuf,
+        /// What the file holds.
+        role: &'static str,
+        /// The names that were looked for.
+        names: String,
+    },
     /// More bad rows than allowed.
     #[error("more than {limit} bad rows; the last: {last}")]
     TooManyBadRows {

@@ -6,7 +6,8 @@
 //! - [`Dataset`] opens the folder, and [`Dataset::batches`] hands out seeded, prefetched batches.
 //! - [`synth`] generates data with a known best possible AUC.
 //!
-//! Errors name file, line, column and what was expected. Memory does not grow with the number of rows.
+//! Errors name file, line, column and what was expected. Memory does not grow with the number of rows,
+//! but for 8 bytes a row of a split by time.
 //! The same seed and input give the same bits for any number of threads.
 
 pub mod pack;
@@ -27,6 +28,9 @@ pub use error::DataError;
 pub use pack::BLOCK_ROWS;
 pub use prepare::{Pass, PrepareOptions, PrepareReport, Progress, prepare};
 pub use reader::{BadRows, MISSING, ReadProgress, RowReader, Rows};
-pub use recipe::{Column, DenseColumn, FieldColumn, FieldKind, Recipe, SplitRule, Transform};
+pub use recipe::{
+    Attribute, Column, DenseColumn, Edition, FeatureValues, FieldColumn, FieldKind, Format,
+    NamedFile, RatingRule, Recipe, SplitRule, Transform,
+};
 pub use split::{Split, Splitter};
 pub use vocabulary::{FieldVocabulary, OOV, Vocabulary};

@@ -1,8 +1,8 @@
 //! From raw files to a prepared data set, in two passes.
 //!
 //! The first pass counts the categories of the training rows, the second encodes all rows; splitting in
-//! file order needs a third, before them, that counts lines. Memory holds the vocabulary and a few
-//! chunks, never the rows.
+//! file order needs a third, before them, that counts lines, and what depends on times one that reads
+//! them. Memory holds the vocabulary and a few chunks, never the rows, but all times for a split by time.
 
 use std::path::{Path, PathBuf};
 use std::time::Instant;
@@ -15,11 +15,11 @@ use crate::batches::{Batch, FieldIds};
 use crate::dataset::{
     FORMAT_VERSION, FieldInfo, InputInfo, Meta, SplitInfo, VOCABULARY_FILE, pack_path,
 };
-use crate::pack::{Arity, FieldSchema, PackWriter, Schema};
-use crate::reader::{BadRows, ReadProgress, RowReader, Rows, count_lines};
-use crate::split::Splitter;
+use crate::pack::{FieldSchema, PackWriter, Schema};
+use crate::reader::{BadRows, ReadProgress, RowReader, Rows, categories_of_bag, count_lines};
+use crate::split::RowSplitter;
 use crate::vocabulary::Counter;
-use crate::{DataError, Recipe, Split, SplitRule, Vocabulary};
+use crate::{DataError, FieldColumn, Recipe, Split, SplitRule, Vocabulary};
 
 /// How a preparation is done.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,6 +35,8 @@ pub struct PrepareOptions {
 pub enum Pass {
     /// Counts lines, for a split in file order.
     Lines,
+    /// Reads times, for a split by time and for buckets of time.
+    Times,
     /// Counts categories.
     Vocabulary,
     /// Writes the packs.
@@ -67,7 +69,8 @@ pub struct PrepareReport {
     pub rows_per_s: f64,
 }
 
-/// Reads `inputs` as `recipe` says and makes the folder `out`.
+/// Reads `inputs` as `recipe` says and makes the folder `out`; `inputs` is one folder where the recipe names
+/// files.
 ///
 /// The same seed and input give the same bytes for any number of threads.
 ///
@@ -82,19 +85,18 @@ pub fn prepare(
     progress: &dyn Fn(Progress),
 ) -> Result<PrepareReport, DataError> {
     let started = Instant::now();
-    let job = Job {
+    let files = recipe.input_files(inputs)?;
+    let mut job = Job {
         recipe,
         inputs,
         options,
         progress,
-        total_bytes: total_bytes(inputs)?,
+        total_bytes: total_bytes(&files)?,
+        files,
+        first_time: 0,
     };
     let folder = AtomicDir::create(out)?;
-    let n_lines = match recipe.split {
-        SplitRule::Random { .. } => 0,
-        SplitRule::FileOrder { .. } => job.count_lines()?,
-    };
-    let splitter = Splitter::new(&recipe.split, options.seed, n_lines);
+    let splitter = job.splitter()?;
     let vocabulary = job.count_categories(&splitter)?;
     vocabulary.save(&folder.path().join(VOCABULARY_FILE))?;
     let (meta, bad) = job.encode(&splitter, &vocabulary, folder.path())?;
@@ -117,6 +119,10 @@ struct Job<'a> {
     options: &'a PrepareOptions,
     progress: &'a dyn Fn(Progress),
     total_bytes: u64,
+    /// What the recipe makes of the inputs.
+    files: Vec<PathBuf>,
+    /// The second of the first rating.
+    first_time: i64,
 }
 
 impl<'a> Job<'a> {
@@ -126,7 +132,8 @@ impl<'a> Job<'a> {
         pass: Pass,
         mut work: impl FnMut(Vec<Rows>) -> Result<(), DataError>,
     ) -> Result<RowReader<'a>, DataError> {
-        let mut reader = RowReader::open(self.recipe, self.inputs, self.options.max_bad_rows)?;
+        let most = self.options.max_bad_rows;
+        let mut reader = RowReader::open_since(self.recipe, self.inputs, most, self.first_time)?;
         while let Some(group) = reader.next_group()? {
             work(group)?;
             self.tell(pass, reader.progress());
@@ -143,15 +150,47 @@ impl<'a> Job<'a> {
         });
     }
 
-    fn count_lines(&self) -> Result<u64, DataError> {
-        count_lines(self.inputs, |at| self.tell(Pass::Lines, at))
+    /// The splitter, after the pass that it or the recipe needs.
+    fn splitter(&mut self) -> Result<RowSplitter, DataError> {
+        let mut times = Vec::new();
+        if self.recipe.needs_times() {
+            (self.first_time, times) = self.times()?;
+        }
+        let n_lines = match self.recipe.split {
+            SplitRule::FileOrder { .. } => {
+                count_lines(&self.files, |at| self.tell(Pass::Lines, at))?
+            }
+            _ => 0,
+        };
+        let (rule, seed) = (&self.recipe.split, self.options.seed);
+        Ok(RowSplitter::new(rule, seed, n_lines, &mut times))
     }
 
-    fn count_categories(&self, splitter: &Splitter) -> Result<Vocabulary, DataError> {
-        let mut counter = Counter::new(self.recipe.fields.len());
+    /// The earliest time, and for a split by time all of them.
+    fn times(&self) -> Result<(i64, Vec<i64>), DataError> {
+        let keeps_all = matches!(self.recipe.split, SplitRule::Time { .. });
+        let (mut first, mut all) = (i64::MAX, Vec::new());
+        self.pass(Pass::Times, |group| {
+            for rows in group {
+                first = rows
+                    .times
+                    .iter()
+                    .fold(first, |first, &time| first.min(time));
+                if keeps_all {
+                    all.extend(rows.times);
+                }
+            }
+            Ok(())
+        })?;
+        Ok((first, all))
+    }
+
+    fn count_categories(&self, splitter: &RowSplitter) -> Result<Vocabulary, DataError> {
+        let fields = self.recipe.fields.iter();
+        let mut counter = Counter::new(fields.map(FieldColumn::arity).collect());
         self.pass(Pass::Vocabulary, |group| {
             for rows in &group {
-                counter.count(rows, &splitter.splits(rows.lines.iter().copied()));
+                counter.count(rows, &splitter.splits(rows));
             }
             Ok(())
         })?;
@@ -166,7 +205,7 @@ impl<'a> Job<'a> {
 
     fn encode(
         &self,
-        splitter: &Splitter,
+        splitter: &RowSplitter,
         vocabulary: &Vocabulary,
         folder: &Path,
     ) -> Result<(Meta, BadRows), DataError> {
@@ -247,7 +286,7 @@ impl<'a> Job<'a> {
     /// Every split needs rows, and both classes.
     fn check_splits(&self, meta: &Meta) -> Result<(), DataError> {
         let files: Vec<_> = self
-            .inputs
+            .files
             .iter()
             .map(|path| path.display().to_string())
             .collect();
@@ -285,30 +324,27 @@ fn total_bytes(inputs: &[PathBuf]) -> Result<u64, DataError> {
 }
 
 fn schema(recipe: &Recipe, vocabulary: &Vocabulary) -> Schema {
-    let field = |n_rows| FieldSchema {
-        n_rows,
-        arity: Arity::Single,
-    };
+    let fields = recipe.fields.iter().zip(vocabulary.fields());
+    let fields = fields.map(|(field, ids)| FieldSchema {
+        n_rows: ids.n_rows(),
+        arity: field.arity(),
+    });
     Schema {
         n_dense: recipe.dense.len(),
-        fields: vocabulary
-            .fields()
-            .iter()
-            .map(|ids| field(ids.n_rows()))
-            .collect(),
+        fields: fields.collect(),
     }
 }
 
 /// The rows of each split, ids in place of keys.
 fn encode_rows(
     rows: &Rows,
-    splitter: &Splitter,
+    splitter: &RowSplitter,
     vocabulary: &Vocabulary,
     schema: &Schema,
 ) -> [Batch; 3] {
     let (n_dense, n_fields) = (schema.n_dense, schema.fields.len());
     let mut parts: [Batch; 3] = std::array::from_fn(|_| Batch::empty(schema));
-    let splits = splitter.splits(rows.lines.iter().copied());
+    let splits = splitter.splits(rows);
     for (i, split) in splits.into_iter().enumerate() {
         let part = &mut parts[split as usize];
         part.n += 1;
@@ -317,8 +353,13 @@ fn encode_rows(
             .extend_from_slice(&rows.dense[i * n_dense..][..n_dense]);
         let keys = &rows.keys[i * n_fields..][..n_fields];
         for ((field, ids), &key) in part.fields.iter_mut().zip(vocabulary.fields()).zip(keys) {
-            let FieldIds { ids: out, .. } = field;
-            out.push(ids.id(key));
+            let FieldIds { ids: out, offsets } = field;
+            let Some(offsets) = offsets else {
+                out.push(ids.id(key));
+                continue;
+            };
+            out.extend(categories_of_bag(key).map(|key| ids.id(key)));
+            offsets.push(out.len() as u32);
         }
     }
     parts

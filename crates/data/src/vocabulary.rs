@@ -16,7 +16,8 @@ use rayon::prelude::*;
 use slimbed_files::{IoContext, write_atomically};
 use xxhash_rust::xxh3::xxh3_64;
 
-use crate::reader::Rows;
+use crate::pack::Arity;
+use crate::reader::{Rows, categories_of_bag};
 use crate::{DataError, Split};
 
 const MAGIC: &[u8; 8] = b"SLBVOCAB";
@@ -50,14 +51,15 @@ type KeyMap<V> = HashMap<u64, V, BuildHasherDefault<KeyHasher>>;
 
 /// Counts the keys of the training rows.
 pub struct Counter {
-    fields: Vec<KeyMap<u64>>,
+    fields: Vec<(Arity, KeyMap<u64>)>,
 }
 
 impl Counter {
-    /// A counter for `n_fields` fields.
-    pub fn new(n_fields: usize) -> Self {
+    /// A counter for fields of the given arities.
+    pub fn new(arities: Vec<Arity>) -> Self {
+        let fields = arities.into_iter();
         Self {
-            fields: vec![KeyMap::default(); n_fields],
+            fields: fields.map(|arity| (arity, KeyMap::default())).collect(),
         }
     }
 
@@ -67,11 +69,15 @@ impl Counter {
         self.fields
             .par_iter_mut()
             .enumerate()
-            .for_each(|(f, counts)| {
-                for (keys, split) in rows.keys.chunks_exact(n_fields).zip(splits) {
-                    if *split == Split::Train {
-                        *counts.entry(keys[f]).or_default() += 1;
-                    }
+            .for_each(|(f, (arity, counts))| {
+                let rows = rows.keys.chunks_exact(n_fields).zip(splits);
+                let train = rows.filter(|(_, split)| **split == Split::Train);
+                let mut count = |key| *counts.entry(key).or_default() += 1;
+                match arity {
+                    Arity::Single => train.for_each(|(keys, _)| count(keys[f])),
+                    Arity::Multi => train
+                        .flat_map(|(keys, _)| categories_of_bag(keys[f]))
+                        .for_each(count),
                 }
             });
     }
@@ -82,7 +88,7 @@ impl Counter {
     /// When a field has more ids than a `u32` can number; `names` are the fields'.
     pub fn finish(self, min_count: u64, names: &[String]) -> Result<Vocabulary, DataError> {
         let fields = self.fields.into_par_iter().zip(names);
-        let fields = fields.map(|(counts, name)| {
+        let fields = fields.map(|((_, counts), name)| {
             FieldVocabulary::new(counts, min_count, MOST_IDS).map_err(|found| {
                 DataError::TooManyIds {
                     field: name.clone(),
@@ -257,7 +263,7 @@ mod tests {
 
     /// Keys of one field and their splits.
     fn vocabulary(keys: &[u64], splits: &[Split], min_count: u64) -> Vocabulary {
-        let mut counter = Counter::new(1);
+        let mut counter = Counter::new(vec![Arity::Single]);
         counter.count(
             &Rows {
                 keys: keys.to_vec(),

@@ -121,7 +121,7 @@ fn check(lines: &[String], rule: &str, min_count: u64) {
     let inputs = toy::write(folder.path(), &[("a.txt", lines.join("\n").as_bytes())]);
     let out = folder.path().join("out");
     let n = lines.len() as u64;
-    let splits = Splitter::new(&recipe.split, SEED, n).splits(0..n);
+    let splits = Splitter::new(&recipe.split, SEED, n).unwrap().splits(0..n);
     let expected = naive(lines, &splits, min_count);
     let positives = |rows: &Vec<Row>| rows.iter().filter(|row| row.0 == 1.0).count();
     let lacks_rows = expected.rows.iter().any(Vec::is_empty);
@@ -248,7 +248,8 @@ fn the_vocabulary_counts_training_rows_only() {
     let lines: Vec<String> = (0..40)
         .map(|i| format!("{:x}\t{}\t\t\t\t5", i / 10, i % 2))
         .collect();
-    let splits = Splitter::new(&toy::recipe(FILE_ORDER, 1).split, SEED, 40).splits(0..40);
+    let splitter = Splitter::new(&toy::recipe(FILE_ORDER, 1).split, SEED, 40).unwrap();
+    let splits = splitter.splits(0..40);
     let prepared = naive(&lines, &splits, 1);
     assert_eq!(prepared.counts, [vec![0, 10, 10], vec![0, 20]]);
     // Sites 2 and 3 are seen in test and validation only.

@@ -21,6 +21,7 @@ Examples:
       --max-bad-rows 100 --out prepared/days
   cargo xtask data prepare --data datasets/criteo-kaggle.toml --input train.txt --out prepared/rare10 \\
       --set min_count=10 --set split.shares.train=6
+  cargo xtask data prepare --data datasets/movielens-1m.toml --input ml-1m/ --out prepared/ml-1m
 
 Several files are read as one, in the order given; plain, gzip and zstd files are told apart by their \
 first bytes.
@@ -34,8 +35,8 @@ pub struct PrepareArgs {
     /// The dataset's recipe, a TOML file: columns, split, rare-id rule.
     #[arg(long, value_name = "RECIPE")]
     data: PathBuf,
-    /// The raw files.
-    #[arg(long, value_name = "FILE", num_args = 1.., required = true)]
+    /// The raw files, or the one folder of a recipe that names its files.
+    #[arg(long, value_name = "FILE|DIR", num_args = 1.., required = true)]
     input: Vec<PathBuf>,
     /// The folder to make; it must not exist, or be empty.
     #[arg(long, value_name = "DIR")]
@@ -83,7 +84,7 @@ pub fn prepare_shown(
     folder: &Path,
     options: &PrepareOptions,
 ) -> anyhow::Result<PrepareReport> {
-    let bar = Progress::start("", total_bytes(files), Unit::Bytes);
+    let bar = Progress::start("", total_bytes(&recipe.input_files(files)?), Unit::Bytes);
     let report = slimbed_data::prepare(recipe, files, folder, options, &|at| {
         bar.set_stage(pass_name(at.pass), at.bytes);
     });
@@ -123,6 +124,7 @@ fn total_bytes(files: &[PathBuf]) -> u64 {
 fn pass_name(pass: Pass) -> &'static str {
     match pass {
         Pass::Lines => "counting lines",
+        Pass::Times => "reading times",
         Pass::Vocabulary => "counting ids",
         Pass::Encode => "writing",
     }

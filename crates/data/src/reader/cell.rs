@@ -3,7 +3,7 @@
 use std::sync::LazyLock;
 
 use super::MISSING;
-use crate::{FieldKind, Transform};
+use crate::{FeatureValues, Transform};
 
 /// The label `0` or `1`, or what was expected.
 pub fn parse_label(cell: &[u8]) -> Result<u8, &'static str> {
@@ -12,6 +12,38 @@ pub fn parse_label(cell: &[u8]) -> Result<u8, &'static str> {
         b"1" => Ok(1),
         _ => Err("a label, 0 or 1"),
     }
+}
+
+/// The label of libFM: `1`, or `-1` or `0` for the other class.
+pub fn parse_signed_label(cell: &[u8]) -> Result<u8, &'static str> {
+    match cell {
+        b"0" | b"-1" => Ok(0),
+        b"1" | b"+1" => Ok(1),
+        _ => Err("a label, 1, 0 or -1"),
+    }
+}
+
+/// The index of a libFM feature `index:value`.
+pub fn parse_feature(cell: &[u8], values: FeatureValues) -> Result<u64, &'static str> {
+    const EXPECTED: &str = "a feature of the form index:value, for example 17:1";
+    let colon = memchr::memchr(b':', cell).ok_or(EXPECTED)?;
+    let (index, value) = (&cell[..colon], &cell[colon + 1..]);
+    let index = whole(index).ok_or("a feature whose index is a whole number of up to 18 digits")?;
+    let is_one = || value == b"1" || parse_number(value) == Ok(1.0);
+    match values {
+        FeatureValues::One if !is_one() => {
+            Err("a feature of value 1 (values = \"ignored\" in the recipe reads others)")
+        }
+        _ if value.is_empty() => Err(EXPECTED),
+        _ => Ok(index),
+    }
+}
+
+/// A number of 1 to 18 decimal digits.
+pub fn whole(cell: &[u8]) -> Option<u64> {
+    let is_whole = (1..=18).contains(&cell.len()) && cell.iter().all(u8::is_ascii_digit);
+    let value = |value, digit: &u8| value * 10 + u64::from(digit - b'0');
+    is_whole.then(|| cell.iter().fold(0, value))
 }
 
 /// A dense feature: a finite number, transformed; an empty cell is 0.
@@ -83,22 +115,24 @@ pub fn integer_cell(line: &[u8]) -> Option<(i32, Option<&[u8]>)> {
     }
 }
 
-/// What identifies a category; no two categories of a field share a key.
-pub fn parse_key(cell: &[u8], kind: FieldKind) -> Result<u64, &'static str> {
+/// What identifies a category of hexadecimal digits; no two categories of a field share a key.
+pub fn parse_hex(cell: &[u8]) -> Result<u64, &'static str> {
     if cell.is_empty() {
         return Ok(MISSING);
     }
-    match kind {
-        FieldKind::Hex => parse_hex(cell).map(u64::from),
-        FieldKind::Bucket => Ok(bucket(parse_number(cell)?) as u64),
-    }
-}
-
-fn parse_hex(cell: &[u8]) -> Result<u32, &'static str> {
     if cell.len() > 8 {
         return Err("a category of up to 8 hexadecimal digits (32 bits)");
     }
-    hex_digits(cell).ok_or("a category of hexadecimal digits")
+    let value = hex_digits(cell).ok_or("a category of hexadecimal digits")?;
+    Ok(value.into())
+}
+
+/// What identifies the bucket of a number.
+pub fn parse_bucket(cell: &[u8]) -> Result<u64, &'static str> {
+    if cell.is_empty() {
+        return Ok(MISSING);
+    }
+    Ok(bucket(parse_number(cell)?) as u64)
 }
 
 /// The value of a cell of exactly 8 hexadecimal digits at the start of `line`, and what is behind it:
@@ -135,7 +169,7 @@ static DIGITS: [u8; 256] = {
 };
 
 /// PEP's bucket of a number.
-fn bucket(value: f64) -> i64 {
+pub fn bucket(value: f64) -> i64 {
     if value > 2.0 {
         value.ln().powi(2).floor() as i64
     } else {
@@ -176,11 +210,11 @@ mod tests {
         assert_eq!(parse_hex(b"ff0000Ab"), Ok(0xff00_00ab));
         assert!(parse_hex(b"12g4").is_err() && parse_hex(b"123456789").is_err());
         for byte in 0..=255u8 {
-            let digit = char::from(byte).to_digit(16);
+            let digit = char::from(byte).to_digit(16).map(u64::from);
             assert_eq!(parse_hex(&[byte]).ok(), digit, "byte {byte}");
         }
-        assert_eq!(parse_key(b"", FieldKind::Hex), Ok(MISSING));
-        assert_eq!(parse_key(b"0", FieldKind::Hex), Ok(0));
+        assert_eq!(parse_hex(b""), Ok(MISSING));
+        assert_eq!(parse_hex(b"0"), Ok(0));
     }
 
     #[test]
@@ -250,5 +284,39 @@ mod tests {
         ] {
             assert_eq!(hex8_cell(other), None);
         }
+    }
+
+    #[test]
+    fn features_are_indices_of_value_one() {
+        use FeatureValues::{Ignored, One};
+        for good in [&b"17:1"[..], b"17:1.0", b"017:1"] {
+            assert_eq!(parse_feature(good, One), Ok(17));
+        }
+        assert_eq!(parse_feature(b"0:1", One), Ok(0));
+        assert_eq!(parse_feature(b"17:0.5", Ignored), Ok(17));
+        for bad in [
+            &b"17:0.5"[..],
+            b"17",
+            b"17:",
+            b":1",
+            b"-1:1",
+            b"1a:1",
+            b"",
+            b"1:1:1",
+        ] {
+            assert!(parse_feature(bad, One).is_err(), "{bad:?}");
+        }
+        assert!(parse_feature(b"17:", Ignored).is_err());
+        assert_eq!(
+            (whole(&[b'9'; 18]), whole(&[b'9'; 19])),
+            (Some(10u64.pow(18) - 1), None)
+        );
+    }
+
+    #[test]
+    fn labels_of_libfm_have_two_forms() {
+        let labels = [&b"1"[..], b"+1", b"0", b"-1"].map(parse_signed_label);
+        assert_eq!(labels, [Ok(1), Ok(1), Ok(0), Ok(0)]);
+        assert!(parse_signed_label(b"2").is_err() && parse_signed_label(b"").is_err());
     }
 }

@@ -14,6 +14,8 @@ const LONGEST_LINE: usize = 64 << 20;
 
 /// Whole lines of one file.
 pub struct Chunk {
+    /// Which of the files, from 0.
+    pub file: usize,
     pub path: Arc<Path>,
     /// Line number of the first line in its file, from 1.
     pub first_line: u64,
@@ -107,6 +109,7 @@ impl Chunks {
                     self.n_lines += n_lines;
                     let path = current.path.clone();
                     return Ok(Some(Chunk {
+                        file: self.meters.len() - 1,
                         path,
                         first_line,
                         first_index,

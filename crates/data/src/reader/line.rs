@@ -1,44 +1,58 @@
-//! One line of tab-separated text.
-
-use std::path::Path;
+//! One line of cells between tabs, or of libFM features between spaces.
 
 use super::Rows;
-use super::cell::{hex8_cell, integer_cell, parse_dense, parse_key, parse_label, transformed};
+use super::cell::{
+    hex8_cell, integer_cell, parse_bucket, parse_dense, parse_feature, parse_hex, parse_label,
+    parse_signed_label, transformed,
+};
 use super::chunks::Chunk;
-use crate::{DataError, FieldKind, Recipe, Transform};
+use super::text::{Place, lines, shortened};
+use crate::{DataError, FeatureValues, FieldKind, Format, Recipe, Transform};
 
 /// What a column is to a row.
 #[derive(Clone, Copy)]
 enum Role {
     Unused,
     Label,
+    SignedLabel,
     Dense(usize, Transform),
-    Field(usize, FieldKind),
+    Hex(usize),
+    Bucket(usize),
+    Feature(usize, FeatureValues),
 }
 
 /// Parses lines as a recipe says.
 pub struct LineParser<'a> {
     recipe: &'a Recipe,
     roles: Vec<Role>,
-}
-
-/// Where a line stands, for messages.
-struct Place<'a> {
-    path: &'a Path,
-    line: u64,
+    separator: u8,
 }
 
 impl<'a> LineParser<'a> {
     pub fn new(recipe: &'a Recipe) -> Self {
+        let (separator, label, values) = match recipe.format {
+            Format::Libfm(values) => (b' ', Role::SignedLabel, values),
+            _ => (b'\t', Role::Label, FeatureValues::One),
+        };
         let mut roles = vec![Role::Unused; recipe.n_columns];
-        roles[recipe.label.index] = Role::Label;
+        roles[recipe.label.index] = label;
         for (i, dense) in recipe.dense.iter().enumerate() {
             roles[dense.column.index] = Role::Dense(i, dense.transform);
         }
         for (i, field) in recipe.fields.iter().enumerate() {
-            roles[field.column.index] = Role::Field(i, field.kind);
+            roles[field.column.index] = match field.kind {
+                FieldKind::Hex => Role::Hex(i),
+                FieldKind::Bucket => Role::Bucket(i),
+                FieldKind::Feature => Role::Feature(i, values),
+                // Another reader's.
+                FieldKind::Attribute(_) => Role::Unused,
+            };
         }
-        Self { recipe, roles }
+        Self {
+            recipe,
+            roles,
+            separator,
+        }
     }
 
     /// All good rows of a chunk, and what was wrong with the others; stops at the `most`-th bad row.
@@ -51,6 +65,11 @@ impl<'a> LineParser<'a> {
             let place = Place {
                 path: &chunk.path,
                 line: chunk.first_line + i as u64,
+            };
+            // Some writers of libFM end every line with a space.
+            let text = match self.separator {
+                b' ' => text.trim_ascii_end(),
+                _ => text,
             };
             match self.parse_line(text, &place, &mut label, &mut dense, &mut keys) {
                 Ok(()) => {
@@ -75,6 +94,8 @@ impl<'a> LineParser<'a> {
         Rows {
             lines: Vec::with_capacity(n),
             labels: Vec::with_capacity(n),
+            file: chunk.file,
+            times: Vec::new(),
             dense: Vec::with_capacity(n * self.recipe.dense.len()),
             keys: Vec::with_capacity(n * self.recipe.fields.len()),
         }
@@ -99,23 +120,26 @@ impl<'a> LineParser<'a> {
                 (dense[i], rest) = (transformed(integer, transform), behind);
                 continue;
             }
-            if let Role::Field(i, FieldKind::Hex) = *role
+            if let Role::Hex(i) = *role
                 && let Some((key, behind)) = hex8_cell(line)
             {
                 (keys[i], rest) = (key.into(), behind);
                 continue;
             }
-            let end = memchr::memchr(b'\t', line);
+            let end = memchr::memchr(self.separator, line);
             let cell = &line[..end.unwrap_or(line.len())];
             rest = end.map(|end| &line[end + 1..]);
             let error = |expected| self.bad_cell(text, place, column, expected, cell);
             match *role {
                 Role::Unused => {}
                 Role::Label => *label = parse_label(cell).map_err(error)?,
+                Role::SignedLabel => *label = parse_signed_label(cell).map_err(error)?,
+                Role::Feature(i, values) => keys[i] = parse_feature(cell, values).map_err(error)?,
                 Role::Dense(i, transform) => {
                     dense[i] = parse_dense(cell, transform).map_err(error)?
                 }
-                Role::Field(i, kind) => keys[i] = parse_key(cell, kind).map_err(error)?,
+                Role::Hex(i) => keys[i] = parse_hex(cell).map_err(error)?,
+                Role::Bucket(i) => keys[i] = parse_bucket(cell).map_err(error)?,
             }
         }
         if rest.is_some() {
@@ -134,7 +158,7 @@ impl<'a> LineParser<'a> {
         expected: &'static str,
         cell: &[u8],
     ) -> DataError {
-        if n_columns(text) == self.recipe.n_columns {
+        if self.n_columns(text) == self.recipe.n_columns {
             self.cell_error(place, column, expected, cell)
         } else {
             self.column_count(text, place)
@@ -142,7 +166,7 @@ impl<'a> LineParser<'a> {
     }
 
     fn column_count(&self, text: &[u8], place: &Place<'_>) -> DataError {
-        let found = n_columns(text);
+        let found = self.n_columns(text);
         let expected = self.recipe.n_columns;
         let missing = if found < expected {
             format!(
@@ -179,49 +203,8 @@ impl<'a> LineParser<'a> {
             found: shortened(cell),
         }
     }
-}
 
-/// The lines of a chunk without `\n` and `\r\n`.
-fn lines(bytes: &[u8]) -> impl Iterator<Item = &[u8]> {
-    let body = bytes.strip_suffix(b"\n").unwrap_or(bytes);
-    let mut rest = (!bytes.is_empty()).then_some(body);
-    std::iter::from_fn(move || {
-        let text = rest?;
-        let end = memchr::memchr(b'\n', text);
-        rest = end.map(|end| &text[end + 1..]);
-        let line = &text[..end.unwrap_or(text.len())];
-        Some(line.strip_suffix(b"\r").unwrap_or(line))
-    })
-}
-
-fn n_columns(text: &[u8]) -> usize {
-    1 + memchr::memchr_iter(b'\t', text).count()
-}
-
-fn shortened(cell: &[u8]) -> String {
-    const LONGEST: usize = 40;
-    let text = String::from_utf8_lossy(cell);
-    match text.char_indices().nth(LONGEST) {
-        Some((end, _)) => format!("{}…", &text[..end]),
-        None => text.into_owned(),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn lines_end_in_every_way() {
-        let split = |text: &'static str| lines(text.as_bytes()).collect::<Vec<_>>();
-        assert_eq!(split("a\nb\n"), [b"a", b"b"]);
-        assert_eq!(split("a\r\nb"), [b"a", b"b"]);
-        assert_eq!(split("\n\n"), [b"", b""]);
-        assert_eq!(split("\n"), [b""]);
-    }
-
-    #[test]
-    fn long_cells_are_shortened() {
-        assert_eq!(shortened(&[b'x'; 100]).chars().count(), 41);
+    fn n_columns(&self, text: &[u8]) -> usize {
+        1 + memchr::memchr_iter(self.separator, text).count()
     }
 }

@@ -7,15 +7,18 @@
 mod cell;
 mod chunks;
 mod line;
+mod movielens;
 mod open;
+mod text;
 
 use std::path::PathBuf;
 
 use rayon::prelude::*;
 
-use crate::{DataError, Recipe};
+use crate::{DataError, Format, Recipe};
 use chunks::{Chunk, Chunks};
 use line::LineParser;
+use movielens::RatingParser;
 
 /// The key of an empty categorical cell; no hexadecimal number and no bucket has it.
 pub const MISSING: u64 = 1 << 63;
@@ -29,8 +32,18 @@ pub struct Rows {
     pub labels: Vec<u8>,
     /// `[n, n_dense]`, transformed.
     pub dense: Vec<f32>,
-    /// `[n, n_fields]`: what identifies a category before it has an id.
+    /// `[n, n_fields]`: what identifies a category before it has an id. The key of a bag is a set: bit
+    /// `k` stands for the category `k`.
     pub keys: Vec<u64>,
+    /// Which of the files they are from, from 0.
+    pub file: usize,
+    /// `[n]`: seconds since 1970 where the recipe needs them, else empty.
+    pub times: Vec<i64>,
+}
+
+/// The categories of a bag's key.
+pub(crate) fn categories_of_bag(set: u64) -> impl Iterator<Item = u64> {
+    (0..u64::from(u64::BITS)).filter(move |k| set >> k & 1 == 1)
 }
 
 /// How far a reader is.
@@ -44,10 +57,27 @@ pub struct ReadProgress {
 
 /// Reads the rows of several files as one input.
 pub struct RowReader<'a> {
-    recipe: &'a Recipe,
+    parser: Parser<'a>,
     chunks: Chunks,
+    /// Files read whole before the first row.
+    tables: Vec<Chunks>,
     next: Option<Result<Vec<Chunk>, DataError>>,
     bad: BadRows,
+}
+
+/// Parses the lines of a format.
+enum Parser<'a> {
+    Line(LineParser<'a>),
+    Rating(Box<RatingParser<'a>>),
+}
+
+impl Parser<'_> {
+    fn parse(&self, chunk: &Chunk, most: u64) -> (Rows, Vec<DataError>) {
+        match self {
+            Self::Line(parser) => parser.parse(chunk, most),
+            Self::Rating(parser) => parser.parse(chunk, most),
+        }
+    }
 }
 
 /// Rows that were skipped.
@@ -64,29 +94,69 @@ pub struct BadRows {
 const N_EXAMPLES: usize = 5;
 
 impl<'a> RowReader<'a> {
-    /// Opens the first of `paths`; up to `max_bad_rows` rows may be bad.
+    /// Opens the first of the files that `recipe` makes of `inputs`, and reads those that describe
+    /// users and movies; up to `max_bad_rows` rows may be bad.
     ///
     /// # Errors
-    /// When the first file cannot be opened.
+    /// When a file is not there, and on bad rows beyond the limit.
     pub fn open(
         recipe: &'a Recipe,
-        paths: &[PathBuf],
+        inputs: &[PathBuf],
         max_bad_rows: u64,
     ) -> Result<Self, DataError> {
-        let mut chunks = Chunks::new(paths.to_vec());
-        let next = chunks
-            .next_group(rayon::current_num_threads() * 2)
-            .transpose();
-        let bad = BadRows {
+        let mut first = 0;
+        if recipe.has_time_field() {
+            first = i64::MAX;
+            let mut reader = Self::open_since(recipe, inputs, max_bad_rows, 0)?;
+            while let Some(group) = reader.next_group()? {
+                let times = group.iter().flat_map(|rows| &rows.times);
+                first = times.fold(first, |first, &time| first.min(time));
+            }
+        }
+        Self::open_since(recipe, inputs, max_bad_rows, first)
+    }
+
+    /// As [`open`](Self::open), where the first rating is known to be at the second `first`.
+    pub(crate) fn open_since(
+        recipe: &'a Recipe,
+        inputs: &[PathBuf],
+        max_bad_rows: u64,
+        first: i64,
+    ) -> Result<Self, DataError> {
+        let mut files = recipe.input_files(inputs)?;
+        let mut bad = BadRows {
             limit: max_bad_rows,
             ..BadRows::default()
         };
-        Ok(Self {
-            recipe,
+        let (parser, tables) = match &recipe.format {
+            Format::MovieLens(edition, rule) => {
+                let mut parser = RatingParser::new(recipe, *edition, rule, first);
+                // The first file holds the ratings.
+                let tables = parser.read_tables(&files.split_off(1), &mut bad)?;
+                (Parser::Rating(Box::new(parser)), tables)
+            }
+            _ => (Parser::Line(LineParser::new(recipe)), Vec::new()),
+        };
+        let mut chunks = Chunks::new(files);
+        let next = chunks.next_group(group_size()).transpose();
+        let mut reader = Self {
+            parser,
             chunks,
+            tables,
             next,
             bad,
-        })
+        };
+        reader.look_at_first_line();
+        Ok(reader)
+    }
+
+    /// Ratings have their times in a fourth column, or no times at all.
+    fn look_at_first_line(&mut self) {
+        if let (Parser::Rating(parser), Some(Ok(group))) = (&mut self.parser, &self.next)
+            && let Some(chunk) = group.first()
+        {
+            parser.look_at(chunk);
+        }
     }
 
     /// The next rows in order, one entry a chunk; `None` at the end.
@@ -97,16 +167,11 @@ impl<'a> RowReader<'a> {
         let Some(group) = self.next.take().transpose()? else {
             return Ok(None);
         };
-        let chunks = &mut self.chunks;
-        let parser = LineParser::new(self.recipe);
+        let (chunks, parser) = (&mut self.chunks, &self.parser);
         // One more than may still be skipped ends the reading: no chunk needs to tell of others.
         let most = self.bad.limit.saturating_sub(self.bad.n).saturating_add(1);
         let (next, parsed) = rayon::join(
-            || {
-                chunks
-                    .next_group(rayon::current_num_threads() * 2)
-                    .transpose()
-            },
+            || chunks.next_group(group_size()).transpose(),
             || {
                 group
                     .par_iter()
@@ -127,7 +192,12 @@ impl<'a> RowReader<'a> {
 
     /// How far the reader is.
     pub fn progress(&self) -> ReadProgress {
-        self.chunks.progress()
+        let at = self.chunks.progress();
+        let tables = self.tables.iter().map(|table| table.progress().bytes);
+        ReadProgress {
+            bytes: at.bytes + tables.sum::<u64>(),
+            ..at
+        }
     }
 
     /// The rows skipped so far.
@@ -137,8 +207,14 @@ impl<'a> RowReader<'a> {
 
     /// xxh3-64 and size of each file, as stored on disk; complete once the reader is at the end.
     pub fn checksums(&self) -> Vec<(PathBuf, u64, u64)> {
-        self.chunks.checksums()
+        let tables = self.tables.iter().flat_map(Chunks::checksums);
+        self.chunks.checksums().into_iter().chain(tables).collect()
     }
+}
+
+/// Chunks that are parsed together.
+fn group_size() -> usize {
+    rayon::current_num_threads() * 2
 }
 
 /// Lines of all files, good and bad; `progress` is told after each chunk.

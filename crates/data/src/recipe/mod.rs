@@ -2,16 +2,23 @@
 //!
 //! A recipe is a TOML file; `datasets/` has examples with a comment on every line.
 
+mod columns;
+mod inputs;
+mod libfm;
+mod movielens;
 mod parse;
 mod ranges;
 mod raw;
+mod split;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use slimbed_files::IoContext;
 use toml::Table;
 
+use crate::pack::Arity;
 use crate::{DataError, Split};
+pub use inputs::NamedFile;
 
 /// A checked recipe.
 #[derive(Clone, Debug, PartialEq)]
@@ -20,6 +27,10 @@ pub struct Recipe {
     pub name: String,
     /// One sentence for people.
     pub description: String,
+    /// How a line is written.
+    pub format: Format,
+    /// The files that the folder given as input has to hold; none when the files are given themselves.
+    pub files: Vec<NamedFile>,
     /// Columns of a line.
     pub n_columns: usize,
     /// Ids seen fewer times than this in the training split share row 0.
@@ -39,12 +50,75 @@ pub struct Recipe {
     source: String,
 }
 
+/// How a line is written.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Format {
+    /// Cells between tabs.
+    Tsv,
+    /// libFM: a label and one `index:value` for each field, between spaces.
+    Libfm(FeatureValues),
+    /// MovieLens: ratings, with users and movies in files of their own.
+    MovieLens(Edition, RatingRule),
+}
+
+/// What the value of a libFM feature has to be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FeatureValues {
+    /// 1, as a category is there or not.
+    One,
+    /// Anything: only the index counts.
+    Ignored,
+}
+
+/// A published form of MovieLens.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Edition {
+    /// `ratings.dat`, `users.dat` and `movies.dat`, cells between `::`.
+    OneMillion,
+    /// `u.data` (tabs), `u.user` and `u.item` (`|`).
+    HundredThousand,
+}
+
+/// How a rating becomes a label.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RatingRule {
+    /// The lowest rating with label 1.
+    pub positive: u8,
+    /// Ratings whose rows are left out.
+    pub drop: Vec<u8>,
+}
+
+/// What a MovieLens field is made of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Attribute {
+    /// The user's id.
+    User,
+    /// The movie's id.
+    Item,
+    /// PEP's bucket of the seconds since the first rating that is kept.
+    Timestamp,
+    /// The user's gender.
+    Gender,
+    /// The user's age as it is written: years, or in 1M one of seven groups.
+    Age,
+    /// The user's occupation.
+    Occupation,
+    /// The user's postal code.
+    Zip,
+    /// The year in which the movie came out.
+    Year,
+    /// All genres of the movie as one category.
+    Genres,
+    /// The genres of the movie as a bag.
+    GenreBag,
+}
+
 /// A column of the file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Column {
     /// Its name.
     pub name: String,
-    /// Its place in the line, from 0.
+    /// Its place in the line, from 0; of a MovieLens field, that in the list of them.
     pub index: usize,
 }
 
@@ -82,6 +156,10 @@ pub enum FieldKind {
     Hex,
     /// A number `v`: `⌊(ln v)²⌋` for `v > 2`, else `⌊v⌋ − 2` (PEP's buckets).
     Bucket,
+    /// A libFM feature `index:value`, whose index is the category.
+    Feature,
+    /// Something known of a rating, its user or its movie.
+    Attribute(Attribute),
 }
 
 /// How rows are given to splits.
@@ -97,6 +175,23 @@ pub enum SplitRule {
         /// The parts and their shares.
         parts: [(Split, f64); 3],
     },
+    /// Training, validation and test are a file each.
+    Files,
+    /// The oldest rows for training, the newest for test; rows of the same second are not parted.
+    Time {
+        /// Shares of training, validation and test.
+        shares: [f64; 3],
+    },
+}
+
+impl FieldColumn {
+    /// One id a row, or a bag.
+    pub fn arity(&self) -> Arity {
+        match self.kind {
+            FieldKind::Attribute(Attribute::GenreBag) => Arity::Multi,
+            _ => Arity::Single,
+        }
+    }
 }
 
 impl Recipe {
@@ -120,6 +215,26 @@ impl Recipe {
     /// The text the recipe was read from.
     pub fn source(&self) -> &str {
         &self.source
+    }
+
+    /// The files to read for what was given as input: the files themselves, or what the recipe names in a
+    /// folder, each plain or with `.gz` or `.zst` behind its name.
+    ///
+    /// # Errors
+    /// When the recipe names files, and the input is not one folder that holds them.
+    pub fn input_files(&self, inputs: &[PathBuf]) -> Result<Vec<PathBuf>, DataError> {
+        inputs::find(&self.files, inputs)
+    }
+
+    /// Whether a row needs the time of its rating.
+    pub(crate) fn needs_times(&self) -> bool {
+        self.has_time_field() || matches!(self.split, SplitRule::Time { .. })
+    }
+
+    /// Whether a field is made of the time of a rating.
+    pub(crate) fn has_time_field(&self) -> bool {
+        let time = FieldKind::Attribute(Attribute::Timestamp);
+        self.fields.iter().any(|field| field.kind == time)
     }
 
     /// Names of all columns that are used, by their place.

@@ -1,29 +1,36 @@
 //! From TOML to a checked [`Recipe`].
 
-use std::collections::HashMap;
 use std::ops::Range;
 use std::path::Path;
 
 use toml::Spanned;
 
-use super::raw::{
-    RawDense, RawField, RawFormat, RawKind, RawLabel, RawPart, RawRecipe, RawSplit, RawSplitKind,
-    RawTransform,
+use super::raw::{RawFormat, RawRecipe};
+use super::{
+    Column, DenseColumn, Edition, FieldColumn, Format, NamedFile, Recipe, columns, libfm,
+    movielens, split,
 };
-use super::{Column, DenseColumn, FieldColumn, FieldKind, Recipe, SplitRule, Transform, ranges};
-use crate::{DataError, Split};
-
-/// A line of more columns is a mistake in the recipe.
-const MOST_COLUMNS: usize = 1 << 20;
+use crate::DataError;
 
 /// Text and path of a recipe, for messages with a line.
-struct Source<'a> {
+pub struct Source<'a> {
     text: &'a str,
     path: &'a Path,
 }
 
+/// What the format decides of a recipe.
+pub struct Layout {
+    pub format: Format,
+    pub files: Vec<NamedFile>,
+    pub n_columns: usize,
+    pub label: Column,
+    pub dense: Vec<DenseColumn>,
+    pub fields: Vec<FieldColumn>,
+}
+
 impl Source<'_> {
-    fn error(&self, span: Option<Range<usize>>, message: String) -> DataError {
+    /// The error `message` at a place in the text, or at its first line.
+    pub fn error(&self, span: Option<Range<usize>>, message: String) -> DataError {
         let start = span.map_or(0, |span| span.start.min(self.text.len()));
         let line = 1 + self.text.as_bytes()[..start]
             .iter()
@@ -35,41 +42,46 @@ impl Source<'_> {
             message,
         }
     }
+
+    /// Fails when `key` is there, which the format does not know.
+    pub fn refuse<T>(
+        &self,
+        value: &Option<Spanned<T>>,
+        key: &str,
+        format: &str,
+    ) -> Result<(), DataError> {
+        let Some(value) = value else {
+            return Ok(());
+        };
+        let message = format!("`{key}` does not belong to format = \"{format}\"");
+        Err(self.error(Some(value.span()), message))
+    }
 }
 
 pub fn parse(text: &str, path: &Path) -> Result<Recipe, DataError> {
     let source = Source { text, path };
     let raw: RawRecipe =
         toml::from_str(text).map_err(|e| source.error(e.span(), explain(e.message())))?;
-    if raw.n_columns > MOST_COLUMNS {
-        let message = format!(
-            "expected `n_columns` from 1 to {MOST_COLUMNS}, found {}",
-            raw.n_columns
-        );
-        return Err(source.error(None, message));
-    }
-    let name = name(&source, raw.name)?;
-    let split = split(&source, &raw.split)?;
-    let mut columns = Columns {
-        source: &source,
-        n_columns: raw.n_columns,
-        seen: HashMap::new(),
-    };
-    let label = columns.label(&raw.label)?;
-    let dense = dense(&mut columns, &raw.dense)?;
-    let fields = fields(&mut columns, &raw.fields)?;
-    if fields.is_empty() {
+    let layout = match raw.format {
+        RawFormat::Tsv => columns::layout(&source, &raw),
+        RawFormat::Libfm => libfm::layout(&source, &raw),
+        RawFormat::MovieLens1M => movielens::layout(&source, &raw, Edition::OneMillion),
+        RawFormat::MovieLens100K => movielens::layout(&source, &raw, Edition::HundredThousand),
+    }?;
+    let split = split::rule(&source, &raw.split, &layout)?;
+    if layout.fields.is_empty() {
         return Err(source.error(None, "expected at least one field under [[fields]]".into()));
     }
-    let RawFormat::Tsv = raw.format;
     Ok(Recipe {
-        name,
+        name: name(&source, raw.name)?,
         description: raw.description,
-        n_columns: raw.n_columns,
+        format: layout.format,
+        files: layout.files,
+        n_columns: layout.n_columns,
         min_count: raw.min_count,
-        label,
-        dense,
-        fields,
+        label: layout.label,
+        dense: layout.dense,
+        fields: layout.fields,
         split,
         defaults_model: raw.model,
         defaults_train: raw.train,
@@ -90,126 +102,6 @@ fn name(source: &Source<'_>, raw: Spanned<String>) -> Result<String, DataError> 
     Err(source.error(Some(raw.span()), message))
 }
 
-fn dense(columns: &mut Columns<'_>, raw: &[RawDense]) -> Result<Vec<DenseColumn>, DataError> {
-    let mut all = Vec::new();
-    for group in raw {
-        let transform = match group.transform {
-            RawTransform::Log1p => Transform::Log1p,
-            RawTransform::Identity => Transform::Identity,
-        };
-        let group = columns.group(&group.columns, &group.names)?;
-        all.extend(
-            group
-                .into_iter()
-                .map(|column| DenseColumn { column, transform }),
-        );
-    }
-    Ok(all)
-}
-
-fn fields(columns: &mut Columns<'_>, raw: &[RawField]) -> Result<Vec<FieldColumn>, DataError> {
-    let mut all = Vec::new();
-    for group in raw {
-        let kind = match group.kind {
-            RawKind::Hex => FieldKind::Hex,
-            RawKind::Bucket => FieldKind::Bucket,
-        };
-        let group = columns.group(&group.columns, &group.names)?;
-        all.extend(group.into_iter().map(|column| FieldColumn { column, kind }));
-    }
-    Ok(all)
-}
-
-/// Gives out columns, each place and each name once.
-struct Columns<'a> {
-    source: &'a Source<'a>,
-    n_columns: usize,
-    /// What each place and each name has been used for.
-    seen: HashMap<String, String>,
-}
-
-impl Columns<'_> {
-    fn label(&mut self, raw: &RawLabel) -> Result<Column, DataError> {
-        self.take(*raw.column.get_ref(), raw.name.clone(), raw.column.span())
-    }
-
-    fn group(
-        &mut self,
-        columns: &Spanned<String>,
-        names: &Spanned<String>,
-    ) -> Result<Vec<Column>, DataError> {
-        let numbers = ranges::numbers(columns.get_ref())
-            .map_err(|message| self.source.error(Some(columns.span()), message))?;
-        let all = ranges::names(names.get_ref())
-            .map_err(|message| self.source.error(Some(names.span()), message))?;
-        if numbers.len() != all.len() {
-            let message = format!("{} columns but {} names", numbers.len(), all.len());
-            return Err(self.source.error(Some(names.span()), message));
-        }
-        let pairs = numbers.into_iter().zip(all);
-        pairs
-            .map(|(number, name)| self.take(number, name, columns.span()))
-            .collect()
-    }
-
-    fn take(
-        &mut self,
-        number: usize,
-        name: String,
-        span: Range<usize>,
-    ) -> Result<Column, DataError> {
-        if number == 0 || number > self.n_columns {
-            let message = format!(
-                "`{name}`: expected a column from 1 to {}, found {number}",
-                self.n_columns
-            );
-            return Err(self.source.error(Some(span), message));
-        }
-        for key in [format!("column {number}"), format!("the name `{name}`")] {
-            let usage = format!("`{name}` (column {number})");
-            if let Some(before) = self.seen.insert(key.clone(), usage.clone()) {
-                let message = format!("{key} is used twice: by {before} and by {usage}");
-                return Err(self.source.error(Some(span), message));
-            }
-        }
-        Ok(Column {
-            name,
-            index: number - 1,
-        })
-    }
-}
-
-fn split(source: &Source<'_>, raw: &Spanned<RawSplit>) -> Result<SplitRule, DataError> {
-    let error = |message: &str| Err(source.error(Some(raw.span()), message.to_owned()));
-    let split = raw.get_ref();
-    let shares = &split.shares;
-    let all = [shares.train, shares.validation, shares.test];
-    if !all.iter().all(|&share| share > 0.0 && share.is_finite()) {
-        return error("expected positive shares for train, validation and test");
-    }
-    match (split.kind, split.order) {
-        (RawSplitKind::Random, None) => Ok(SplitRule::Random { shares: all }),
-        (RawSplitKind::Random, Some(_)) => error("`order` belongs to kind = \"file-order\""),
-        (RawSplitKind::FileOrder, None) => error(
-            "kind = \"file-order\" needs `order`, for example [\"train\", \"validation\", \"test\"]",
-        ),
-        (RawSplitKind::FileOrder, Some(order)) => {
-            let parts = order.map(|part| match part {
-                RawPart::Train => (Split::Train, shares.train),
-                RawPart::Validation => (Split::Validation, shares.validation),
-                RawPart::Test => (Split::Test, shares.test),
-            });
-            let distinct = Split::ALL
-                .iter()
-                .all(|s| parts.iter().any(|(split, _)| split == s));
-            if !distinct {
-                return error("expected train, validation and test once each in `order`");
-            }
-            Ok(SplitRule::FileOrder { parts })
-        }
-    }
-}
-
 /// serde's message, with the known name most like an unknown one.
 fn explain(message: &str) -> String {
     let first = message.lines().next().unwrap_or(message);
@@ -228,6 +120,7 @@ fn explain(message: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::{Split, SplitRule};
 
     const GOOD: &str = r#"
 name = "toy"

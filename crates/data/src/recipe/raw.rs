@@ -10,7 +10,9 @@ pub struct RawRecipe {
     #[serde(default)]
     pub description: String,
     pub format: RawFormat,
-    pub n_columns: usize,
+    pub n_columns: Option<Spanned<usize>>,
+    pub values: Option<Spanned<RawValues>>,
+    pub files: Option<Spanned<RawFiles>>,
     #[serde(default = "one")]
     pub min_count: u64,
     pub label: RawLabel,
@@ -24,18 +26,45 @@ pub struct RawRecipe {
     pub train: Table,
 }
 
-#[derive(Deserialize)]
+#[derive(Clone, Copy, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum RawFormat {
     Tsv,
+    Libfm,
+    #[serde(rename = "movielens-1m")]
+    MovieLens1M,
+    #[serde(rename = "movielens-100k")]
+    MovieLens100K,
+}
+
+#[derive(Clone, Copy, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum RawValues {
+    One,
+    Ignored,
+}
+
+/// Names a file may have, the preferred one first.
+pub type RawNames = Spanned<Vec<String>>;
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RawFiles {
+    pub train: Option<RawNames>,
+    pub validation: Option<RawNames>,
+    pub test: Option<RawNames>,
+    pub ratings: Option<RawNames>,
+    pub users: Option<RawNames>,
+    pub movies: Option<RawNames>,
 }
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct RawLabel {
-    pub column: Spanned<usize>,
-    #[serde(default = "label")]
-    pub name: String,
+    pub column: Option<Spanned<usize>>,
+    pub name: Option<String>,
+    pub positive: Option<Spanned<u8>>,
+    pub drop: Option<Spanned<Vec<u8>>>,
 }
 
 #[derive(Deserialize)]
@@ -56,9 +85,9 @@ pub enum RawTransform {
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct RawField {
-    pub columns: Spanned<String>,
+    pub columns: Option<Spanned<String>>,
     pub names: Spanned<String>,
-    pub kind: RawKind,
+    pub kind: Option<Spanned<RawKind>>,
 }
 
 #[derive(Clone, Copy, Deserialize)]
@@ -66,6 +95,7 @@ pub struct RawField {
 pub enum RawKind {
     Hex,
     Bucket,
+    Bag,
 }
 
 #[derive(Deserialize)]
@@ -73,7 +103,7 @@ pub enum RawKind {
 pub struct RawSplit {
     pub kind: RawSplitKind,
     pub order: Option<[RawPart; 3]>,
-    pub shares: RawShares,
+    pub shares: Option<RawShares>,
 }
 
 #[derive(Clone, Copy, Deserialize)]
@@ -81,6 +111,8 @@ pub struct RawSplit {
 pub enum RawSplitKind {
     Random,
     FileOrder,
+    Files,
+    Time,
 }
 
 #[derive(Clone, Copy, Deserialize)]
@@ -101,8 +133,4 @@ pub struct RawShares {
 
 fn one() -> u64 {
     1
-}
-
-fn label() -> String {
-    "label".into()
 }

@@ -31,10 +31,15 @@ pub fn gather(
     Ok(())
 }
 
-fn gather_rows(values: &[f32], rows: &[u32], dim: usize, out: &mut [f32]) {
+/// Copies the rows `rows` of a table `[_, dim]` to `out`, `[rows, dim]`, on the calling thread.
+///
+/// # Panics
+/// When the table lacks a row, or `out` is too long.
+pub fn gather_rows(values: &[f32], rows: &[u32], dim: usize, out: &mut [f32]) {
     match dim {
         0 => {}
         16 => copy_rows(values, rows, AHEAD, 16, 16, out),
+        64 => copy_rows(values, rows, AHEAD, 64, 64, out),
         _ => copy_rows(values, rows, AHEAD, dim, dim, out),
     }
 }

@@ -1,5 +1,7 @@
 //! The contract between embeddings and the training loop.
 
+use std::any::Any;
+
 use crate::{EmbeddingError, IdBatch, Pooling, SavedState, StateTensor, Table};
 
 /// Embeddings of all fields of a model: what a reduction method implements.
@@ -7,7 +9,7 @@ use crate::{EmbeddingError, IdBatch, Pooling, SavedState, StateTensor, Table};
 /// A training step calls [`forward`](Self::forward), [`backward`](Self::backward) and
 /// [`step`](Self::step). No call of a step may cost time or memory that grows with the number of rows,
 /// and none allocates once buffers have grown to the size of a batch.
-pub trait EmbeddingLayer: Send {
+pub trait EmbeddingLayer: Any + Send {
     /// Number of fields.
     fn n_fields(&self) -> usize;
 
@@ -16,6 +18,12 @@ pub trait EmbeddingLayer: Send {
 
     /// Number of rows of field `f`.
     fn n_rows(&self, f: usize) -> usize;
+
+    /// Values that training keeps for the rows, optimiser state apart.
+    fn n_trained(&self) -> u64 {
+        let rows: usize = (0..self.n_fields()).map(|f| self.n_rows(f)).sum();
+        (rows * self.dim()) as u64
+    }
 
     /// How the bags of each field become one vector.
     fn pooling(&self) -> &[Pooling];

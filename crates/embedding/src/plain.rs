@@ -39,7 +39,12 @@ impl PlainEmbedding {
     }
 
     /// A layer of rows that exist already.
+    ///
+    /// # Panics
+    /// When the tables differ in width.
     pub fn of(rows: TrainedRows) -> Self {
+        let has_one_dim = rows.tables().windows(2).all(|t| t[0].dim() == t[1].dim());
+        assert!(has_one_dim, "tables of one dim");
         Self {
             rows,
             stage: Stage::Forward,
@@ -57,6 +62,14 @@ impl PlainEmbedding {
     fn summed_gradients(&self) -> Result<&[f32], EmbeddingError> {
         self.stage.check_step()?;
         Ok(&self.gradients[..self.index.n_unique() * self.rows.dim()])
+    }
+
+    /// The same to be changed before the step, with the rows they belong to.
+    pub(crate) fn summed_gradients_mut(
+        &mut self,
+    ) -> Result<(&BatchIndex, &mut [f32]), EmbeddingError> {
+        let n_values = self.summed_gradients()?.len();
+        Ok((&self.index, &mut self.gradients[..n_values]))
     }
 }
 

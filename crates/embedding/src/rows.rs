@@ -9,7 +9,7 @@ use crate::{
     SparseRule, StateTensor, Table, TableView, gather,
 };
 
-/// One trained table `[n_rows, dim]` a field, and the optimiser of all of them.
+/// One trained table a field, `[n_rows, dim]` with one dim for all or a width of its own, and the optimiser of all of them.
 #[derive(Debug)]
 pub struct TrainedRows {
     names: Vec<String>,
@@ -35,32 +35,39 @@ pub struct RowSettings {
 }
 
 impl TrainedRows {
-    /// Makes and initialises the tables.
+    /// Makes and initialises the tables, all of `settings.dim`.
     ///
     /// # Errors
     /// When the system does not give the memory, `dim` is 0 or a setting of the optimiser cannot work.
     pub fn new(fields: &[FieldSpec], settings: &RowSettings) -> Result<Self, EmbeddingError> {
-        let dim = settings.dim;
-        if dim == 0 {
-            return Err(EmbeddingError::Setting {
-                what: "dim of the embeddings".into(),
-                expected: "1 or more",
-                found: dim.to_string(),
-            });
-        }
+        Self::with_widths(fields, settings, |_| settings.dim)
+    }
+
+    /// Makes and initialises tables `[n_rows, width(f)]`.
+    ///
+    /// # Errors
+    /// As [`new`](Self::new).
+    pub fn with_widths(
+        fields: &[FieldSpec],
+        settings: &RowSettings,
+        width: impl Fn(usize) -> usize,
+    ) -> Result<Self, EmbeddingError> {
+        check_dim(settings.dim)?;
         let mut tables = Vec::with_capacity(fields.len());
-        for field in fields {
+        for (f, field) in fields.iter().enumerate() {
+            let dim = width(f);
+            check_dim(dim)?;
             let mut table = Table::zeros(field.n_rows, dim)?;
             settings.init.fill(&mut table, settings.seed, &field.name);
             tables.push(table);
         }
-        let shapes = fields.iter().map(|field| (field.n_rows, dim));
+        let shapes = tables.iter().map(|table| (table.n_rows(), table.dim()));
         Ok(Self {
             names: fields.iter().map(|field| field.name.clone()).collect(),
             pooling: fields.iter().map(|field| field.pooling).collect(),
-            dim,
-            tables,
+            dim: settings.dim,
             optimizer: SparseOptimizer::new(settings.rule, settings.weight_decay, shapes)?,
+            tables,
         })
     }
 
@@ -74,7 +81,7 @@ impl TrainedRows {
         &self.pooling
     }
 
-    /// Values of a row.
+    /// That of the settings: the values of a row, unless tables were given widths of their own.
     pub fn dim(&self) -> usize {
         self.dim
     }
@@ -126,7 +133,8 @@ impl TrainedRows {
         gather(&self.views(), index, self.dim, out)
     }
 
-    /// Updates the unique rows of a batch with their gradients `[U, dim]` times `scale`.
+    /// Updates the unique rows of a batch with their gradients times `scale`: `[U_f, width]` of each table,
+    /// one after the other.
     ///
     /// # Errors
     /// As [`SparseOptimizer::step`].
@@ -163,4 +171,15 @@ impl TrainedRows {
         }
         self.optimizer.restore(&self.names, saved)
     }
+}
+
+fn check_dim(dim: usize) -> Result<(), EmbeddingError> {
+    if dim > 0 {
+        return Ok(());
+    }
+    Err(EmbeddingError::Setting {
+        what: "dim of the embeddings".into(),
+        expected: "1 or more",
+        found: dim.to_string(),
+    })
 }

@@ -74,6 +74,24 @@ impl<T: bytemuck::Pod> Table<T> {
         &mut self.values_mut()[row as usize * dim..][..dim]
     }
 
+    /// The table `[n_rows, dim]` whose values stand at the start of this one's memory; the rest of the
+    /// memory is given back where the system can do that.
+    ///
+    /// # Panics
+    /// When `dim` is larger than that of the table.
+    pub fn narrow(mut self, dim: usize) -> Self {
+        assert!(dim <= self.dim, "{dim} columns of {}", self.dim);
+        self.dim = dim;
+        #[cfg(target_os = "linux")]
+        {
+            let (bytes, options) = (self.n_bytes().max(1), memmap2::RemapOptions::new());
+            // SAFETY: the map is anonymous and owned, and nothing borrows it while `self` is taken.
+            // A system that refuses to shrink it leaves it as it was.
+            let _ = unsafe { self.memory.remap(bytes, options) };
+        }
+        self
+    }
+
     fn n_bytes(&self) -> usize {
         self.n_rows * self.dim * size_of::<T>()
     }
@@ -91,6 +109,20 @@ mod tests {
         table.row_mut(7).fill(3.0);
         assert_eq!(table.row(7), [3.0; 16]);
         assert_eq!(table.values().iter().filter(|&&x| x != 0.0).count(), 16);
+    }
+
+    #[test]
+    fn narrow_tables_keep_the_start_of_the_memory() {
+        let mut table = Table::<f32>::zeros(1000, 64).unwrap();
+        let counted = table.values_mut().iter_mut().zip(0u16..);
+        counted.for_each(|(x, i)| *x = f32::from(i));
+        let memory = table.values().as_ptr();
+        let narrow = table.narrow(3);
+        assert_eq!((narrow.n_rows(), narrow.dim()), (1000, 3));
+        assert_eq!(narrow.values().as_ptr(), memory);
+        assert_eq!(narrow.values().len(), 3000);
+        assert_eq!(narrow.row(999), [2997.0, 2998.0, 2999.0]);
+        assert!(narrow.narrow(0).values().is_empty());
     }
 
     #[test]

@@ -6,7 +6,7 @@
 //!   and loss by kernels of this crate with hand-written gradients.
 //! - [`Forward`]: scores with finished weights, without anything that only training needs.
 //! - [`DenseRule`], [`WeightDecay`]: the optimisers of the dense parameters.
-//! - [`Multiplier`], [`PackedMatrix`], [`product`]: the matrix products.
+//! - [`Multiplier`], [`PackedMatrix`], [`product`], [`steady_product`]: the matrix products.
 //!
 //! A new piece is a variant of [`Piece`], its two kernels, and an arm in each executor; the compiler
 //! names the places.
@@ -43,5 +43,7 @@ pub use network::{
     SelfInteraction, Value,
 };
 pub use optim::{DenseRule, FlatOptimizer, WeightDecay};
-pub use product::{Multiplier, PackedMatrix, PackedParts, PackedView, bf16_is_available, product};
+pub use product::{
+    Multiplier, PackedMatrix, PackedParts, PackedView, bf16_is_available, product, steady_product,
+};
 pub use tensors::{NamedTensor, OptimizerState};

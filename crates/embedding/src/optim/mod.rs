@@ -118,7 +118,8 @@ impl SparseOptimizer {
         })
     }
 
-    /// Updates the rows of `index` with `gradients` `[U, dim]` times `scale`.
+    /// Updates the rows of `index` with `gradients` times `scale`: `[U_f, dim]` of each table, one after the
+    /// other, which is `[U, dim]` where all tables have one dim.
     ///
     /// Every row is updated by one task, so the bits do not depend on the number of threads.
     ///
@@ -133,24 +134,19 @@ impl SparseOptimizer {
         lr: f32,
         scale: f32,
     ) -> Result<(), EmbeddingError> {
-        let dim = self.check(tables, index, gradients)?;
+        self.check(tables, index, gradients)?;
         let (number, decay_log) = self.tick(lr);
-        let step = Step {
-            index,
-            gradients,
-            dim,
-            decay_log,
-        };
+        let step = Step { index, decay_log };
         let (sgd, slots) = (Sgd { lr, scale }, &mut self.slots[..]);
         match self.rule {
-            SparseRule::Sgd => step.run(sgd, tables, slots),
-            SparseRule::Adagrad { eps } => step.run(Adagrad { sgd, eps }, tables, slots),
+            SparseRule::Sgd => step.run(sgd, tables, slots, gradients),
+            SparseRule::Adagrad { eps } => step.run(Adagrad { sgd, eps }, tables, slots, gradients),
             SparseRule::RowWiseAdagrad { eps } => {
-                step.run(RowWiseAdagrad { sgd, eps }, tables, slots);
+                step.run(RowWiseAdagrad { sgd, eps }, tables, slots, gradients);
             }
             SparseRule::LazyAdam { beta1, beta2, eps } => {
                 let adam = Adam::new(sgd, [beta1, beta2], eps, number, &self.powers);
-                step.run(adam, tables, slots);
+                step.run(adam, tables, slots, gradients);
             }
         }
         Ok(())
@@ -192,26 +188,25 @@ impl SparseOptimizer {
             .try_for_each(|(slots, name)| slots.restore(name, saved))
     }
 
-    /// Whether a step can be taken; returns the dim of the tables.
+    /// Whether a step can be taken.
     fn check(
         &self,
         tables: &[Table],
         index: &BatchIndex,
         gradients: &[f32],
-    ) -> Result<usize, EmbeddingError> {
+    ) -> Result<(), EmbeddingError> {
         let shapes = tables.iter().map(|table| (table.n_rows(), table.dim()));
-        let dim = self.shapes.first().map_or(0, |&(_, dim)| dim);
-        if !shapes.eq(self.shapes.iter().map(|&(n_rows, _)| (n_rows, dim))) {
+        if !shapes.eq(self.shapes.iter().copied()) {
             return Err(EmbeddingError::Setting {
                 what: "tables of a step".into(),
-                expected: "those the optimiser was made for, all of one dim",
+                expected: "those the optimiser was made for",
                 found: format!("{} tables", tables.len()),
             });
         }
         index.check_rows(tables.iter().map(Table::n_rows))?;
-        let expected = index.n_unique() * dim;
-        check_length("gradients of unique rows", expected, gradients.len())?;
-        Ok(dim)
+        let sizes = tables.iter().enumerate();
+        let expected = sizes.map(|(f, table)| index.rows(f).len() * table.dim());
+        check_length("gradients of unique rows", expected.sum(), gradients.len())
     }
 
     fn decay_log(&self) -> f64 {

@@ -6,3 +6,4 @@ mod kernels;
 mod optimizer;
 mod plain;
 mod rules;
+mod widths;

@@ -21,6 +21,7 @@ mod pack;
 mod packed;
 mod pages;
 mod portable;
+mod steady;
 #[cfg(test)]
 mod tests;
 mod vector;
@@ -28,6 +29,7 @@ mod vector;
 pub use library::product;
 pub(crate) use packed::PackedSet;
 pub use packed::{PackedMatrix, PackedParts, PackedView};
+pub use steady::steady_product;
 
 use crate::matrix::{Mat, MatMut, Write};
 use crate::mode::Precision;

@@ -4,7 +4,11 @@ use serde::{Deserialize, Serialize};
 use slimbed_embedding::{RowInit, SparseRule};
 use slimbed_fused::{DenseRule, Precision, WeightDecay};
 
-use crate::{ExportConfig, Schedule, TrainError};
+use slimbed_amtl::AmtlSettings;
+use slimbed_mlet::MletSettings;
+use slimbed_pep::PepSettings;
+
+use crate::{ExportConfig, MethodConfig, Schedule, TrainError};
 
 /// Every setting of a run; the resolved form is saved beside its results.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -14,6 +18,14 @@ pub struct Config {
     pub model: ModelConfig,
     /// The training.
     pub train: TrainConfig,
+    /// The reduction method, and how far it goes.
+    pub method: MethodConfig,
+    /// AMTL's own settings.
+    pub amtl: AmtlSettings,
+    /// PEP's own settings.
+    pub pep: PepSettings,
+    /// MLET's own settings.
+    pub mlet: MletSettings,
     /// The shipped file.
     pub export: ExportConfig,
 }

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use slimbed_compact::ArtefactError;
+use slimbed_compact::{ArtefactError, EncodeError};
 use slimbed_data::DataError;
 use slimbed_embedding::EmbeddingError;
 use slimbed_eval::MetricError;
@@ -56,6 +56,23 @@ pub enum TrainError {
         found: String,
         /// A suggestion, or nothing.
         hint: String,
+    },
+    /// Rows of a table cannot be stored.
+    #[error("table of field `{field}`: {source}")]
+    Rows {
+        /// The field.
+        field: String,
+        /// Why.
+        #[source]
+        source: EncodeError,
+    },
+    /// The tables cannot be made so small.
+    #[error("expected a budget of at least {smallest} bytes for the tables, found {budget}")]
+    Budget {
+        /// Bytes they may take.
+        budget: u64,
+        /// Bytes they take at least.
+        smallest: u64,
     },
     /// The loss or a gradient is no longer a number.
     #[error(

@@ -2,7 +2,7 @@
 
 use slimbed_eval::Metrics;
 
-use crate::TrainError;
+use crate::{Learner, TrainError};
 
 /// A line of the training log.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -34,6 +34,15 @@ pub struct ValidationEvent<'a> {
     pub metrics: &'a Metrics,
 }
 
+/// Whether a training goes on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Flow {
+    /// It does.
+    GoOn,
+    /// It has what it was for.
+    End,
+}
+
 /// Watches a run.
 pub trait Observer {
     /// `n` more samples were trained on.
@@ -50,6 +59,14 @@ pub trait Observer {
     /// # Errors
     /// When it cannot be recorded.
     fn validation(&mut self, event: &ValidationEvent<'_>) -> Result<(), TrainError>;
+
+    /// A step has been taken by `learner`; the observer may end the training with it.
+    ///
+    /// # Errors
+    /// When what it looks at cannot be read or written.
+    fn inspect(&mut self, _step: u64, _learner: &mut Learner) -> Result<Flow, TrainError> {
+        Ok(Flow::GoOn)
+    }
 
     /// A checkpoint is about to be written: makes everything recorded so far durable, and returns the
     /// length of the log in bytes.

@@ -24,18 +24,20 @@ pub fn bar(n: u64, title: &str) -> ProgressBar {
 pub struct Watched {
     recorder: Recorder,
     bar: ProgressBar,
+    title: &'static str,
     loss: Option<f64>,
     auc: Option<f64>,
 }
 
 impl Watched {
-    /// Watches a run of at most `n_samples`, of which `n_done` are done.
-    pub fn new(recorder: Recorder, n_samples: u64, n_done: u64) -> Self {
-        let bar = bar(n_samples, "train").with_position(n_done);
+    /// Watches a phase called `title` of at most `n_samples`, of which `n_done` are done.
+    pub fn new(title: &'static str, recorder: Recorder, n_samples: u64, n_done: u64) -> Self {
+        let bar = bar(n_samples, title).with_position(n_done);
         bar.reset_eta();
         Self {
             recorder,
             bar,
+            title,
             loss: None,
             auc: None,
         }
@@ -46,7 +48,8 @@ impl Watched {
             value.map_or_else(String::new, |value| format!(" {name} {value:.4}"))
         };
         self.bar.set_message(format!(
-            "train{}{}",
+            "{}{}{}",
+            self.title,
             part("loss", self.loss),
             part("AUC", self.auc)
         ));

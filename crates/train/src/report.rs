@@ -5,6 +5,8 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 use slimbed_eval::{Metrics, ProofCard};
 
+use crate::PhaseRecord;
+
 /// The result of a run; quality is always that of the reloaded artefact, unless it says *before*.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Report {
@@ -36,7 +38,7 @@ pub struct Report {
     pub peak_rss_bytes: u64,
     /// Training speed, validation and checkpoints not counted.
     pub train_samples_per_s: f64,
-    /// Seconds in training steps, without those that a resumed run had to take again.
+    /// Seconds in training steps of all phases, without those that a resumed run had to take again.
     pub train_secs: f64,
     /// Seconds of the whole run, likewise.
     pub total_secs: f64,
@@ -48,4 +50,6 @@ pub struct Report {
     pub artefact: PathBuf,
     /// What it saves and costs beside the exact rows.
     pub card: ProofCard,
+    /// What each phase of the method took and left, in order.
+    pub phases: Vec<PhaseRecord>,
 }

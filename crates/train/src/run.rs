@@ -1,5 +1,6 @@
 //! A whole run: train, select, export, reload, score, compare.
 
+use std::any::Any;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
@@ -8,10 +9,12 @@ use serde_json::{Map, Value, json};
 use slimbed_compact::{Artefact, StoredTables};
 use slimbed_data::{Dataset, Split};
 use slimbed_files::IoContext;
+use slimbed_mlet::{Factor, MletEmbedding};
 use slimbed_rng::Seed;
 
 use crate::environment::{Environment, peak_rss_bytes};
 use crate::export::export;
+use crate::method::{Final, PhaseRecord, record};
 use crate::progress::Watched;
 use crate::proof::{Proof, prove};
 use crate::recorder::Recorder;
@@ -86,14 +89,7 @@ pub fn resume(saved: &SavedRun, dataset: &Dataset, device: &Device) -> Result<Re
     info.check_data(dataset)?;
     dir.remove_stale();
     write_json(&dir.next_environment(), &environment(dataset, info))?;
-    let job = Job {
-        dir,
-        dataset,
-        config: saved.config(),
-        seed: Seed::new(info.seed),
-        device,
-    };
-    job.finish()
+    Job::of(saved, dataset, device).finish()
 }
 
 /// Writes the exact rows of a finished run's best step to `path`, from its checkpoint: the bytes that
@@ -107,42 +103,86 @@ pub fn rebuild_exact(
     device: &Device,
     path: &Path,
 ) -> Result<(), TrainError> {
-    let (dir, info) = (saved.dir(), saved.info());
-    let Standing::Finished(report) = saved.standing()? else {
-        return Err(run_file(
-            dir.path(),
-            "the run is not finished: `train --resume` ends it",
-        ));
-    };
-    info.check_data(dataset)?;
-    let job = Job {
-        dir,
-        dataset,
-        config: saved.config(),
-        seed: Seed::new(info.seed),
-        device,
-    };
-    let mut trainer = Trainer::new(dataset, job.config, job.seed, device)?;
-    trainer.restore(&dir.checkpoints())?;
-    trainer.load_best(&dir.checkpoints())?;
-    job.export(trainer, report.best_step, path)
+    let job = Job::of(saved, dataset, device);
+    let (trainer, best_step) = job.best_trainer(saved)?;
+    job.export(trainer, best_step, path)
 }
+
+/// Singular values of the largest tables of a finished MLET run, falling: of the rows that were trained, and of the
+/// folded ones; each with the field's name.
+///
+/// # Errors
+/// As [`rebuild_exact`]; and when the run is not one of MLET.
+pub fn singular_values(
+    saved: &SavedRun,
+    dataset: &Dataset,
+) -> Result<Vec<(String, Vec<f64>)>, TrainError> {
+    let job = Job::of(saved, dataset, &Device::Cpu);
+    let (trainer, _) = job.best_trainer(saved)?;
+    let layer: &dyn Any = trainer.learner().embedding.as_ref();
+    let Some(mlet) = layer.downcast_ref::<MletEmbedding>() else {
+        return Err(run_file(job.dir.path(), "expected a run of method mlet"));
+    };
+    let mut fields: Vec<_> = dataset.fields().iter().enumerate().collect();
+    fields.sort_by_key(|(_, field)| std::cmp::Reverse(field.n_rows));
+    let of = |factor, label| {
+        let largest = fields.iter().take(LARGEST);
+        largest.map(move |(f, field)| {
+            (
+                format!("{} {label}", field.name),
+                mlet.singular_values(*f, factor),
+            )
+        })
+    };
+    Ok(of(Factor::Inner, "trained")
+        .chain(of(Factor::Folded, "folded"))
+        .collect())
+}
+
+/// Tables whose singular values are looked at.
+const LARGEST: usize = 3;
 
 /// A run in its folder.
-struct Job<'a> {
-    dir: &'a RunDir,
-    dataset: &'a Dataset,
-    config: &'a Config,
-    seed: Seed,
-    device: &'a Device,
+pub(crate) struct Job<'a> {
+    pub dir: &'a RunDir,
+    pub dataset: &'a Dataset,
+    pub config: &'a Config,
+    pub seed: Seed,
+    pub device: &'a Device,
 }
 
-impl Job<'_> {
+impl<'a> Job<'a> {
+    /// That of a run that has begun.
+    fn of(saved: &'a SavedRun, dataset: &'a Dataset, device: &'a Device) -> Self {
+        Self {
+            dir: saved.dir(),
+            dataset,
+            config: saved.config(),
+            seed: Seed::new(saved.info().seed),
+            device,
+        }
+    }
+
+    /// The last phase of a finished run at its best step.
+    fn best_trainer(&self, saved: &SavedRun) -> Result<(Trainer<'_>, u64), TrainError> {
+        let Standing::Finished(report) = saved.standing()? else {
+            return Err(run_file(
+                self.dir.path(),
+                "the run is not finished: `train --resume` ends it",
+            ));
+        };
+        saved.info().check_data(self.dataset)?;
+        let (mut trainer, _) = self.last_trainer()?;
+        trainer.restore(&self.dir.checkpoints())?;
+        trainer.load_best(&self.dir.checkpoints())?;
+        Ok((trainer, report.best_step))
+    }
+
     /// Does what is left of the run.
     fn finish(&self) -> Result<Report, TrainError> {
         // On a thread of the pool, so that a step forks from there instead of being handed over. The tables
         // are gone afterwards: everything else is done with files.
-        let outcome = rayon::scope(|_| self.train())?;
+        let (outcome, phases) = rayon::scope(|_| self.train())?;
         let trained = Instant::now();
         let (exact, artefact) = (self.dir.exact(), self.dir.artefact());
         self.ship(&exact, &artefact)?;
@@ -151,12 +191,18 @@ impl Job<'_> {
             std::fs::remove_file(&exact).at("remove", &exact)?;
         }
         let total_secs = outcome.times.total_secs + trained.elapsed().as_secs_f64();
-        let report = self.report(&outcome, total_secs, proof);
+        let report = self.report(&outcome, phases, total_secs, proof);
         write_json(&self.dir.report(), &report)?;
         Ok(report)
     }
 
-    fn report(&self, outcome: &Outcome, total_secs: f64, proof: Proof) -> Report {
+    fn report(
+        &self,
+        outcome: &Outcome,
+        phases: Vec<PhaseRecord>,
+        total_secs: f64,
+        proof: Proof,
+    ) -> Report {
         let Proof {
             card,
             validation,
@@ -164,7 +210,7 @@ impl Job<'_> {
         } = proof;
         Report {
             run: self.dir.id(),
-            method: "none".into(),
+            method: self.config.method.name.name().into(),
             data: self.dataset.meta().name.clone(),
             data_dir: self.dataset.path().to_owned(),
             seed: self.seed.get(),
@@ -177,39 +223,63 @@ impl Job<'_> {
             dense_bytes: card.dense_bytes,
             peak_rss_bytes: peak_rss_bytes(),
             train_samples_per_s: outcome.times.samples_per_s(),
-            train_secs: outcome.times.train_secs,
+            train_secs: phases.iter().map(|phase| phase.train_secs).sum(),
             total_secs,
             n_steps: outcome.n_steps,
             best_step: outcome.best_step,
             artefact: self.dir.artefact(),
             card,
+            phases,
         }
     }
 
-    /// Trains, and writes the exact rows of the best step.
-    fn train(&self) -> Result<Outcome, TrainError> {
+    /// Trains all phases, and writes the exact rows of the best step of the last.
+    fn train(&self) -> Result<(Outcome, Vec<PhaseRecord>), TrainError> {
         let checkpoints = self.dir.checkpoints();
-        let mut trainer = Trainer::new(self.dataset, self.config, self.seed, self.device)?;
+        let (mut trainer, mut phases) = self.last_trainer()?;
         trainer.restore(&checkpoints)?;
         let mut watched = self.watched(&trainer)?;
         let outcome = trainer.run(&checkpoints, &mut watched)?;
         drop(watched);
         trainer.load_best(&checkpoints)?;
         let times = trainer.times_now();
+        let outcome = Outcome { times, ..outcome };
+        let name = if phases.is_empty() {
+            "train"
+        } else {
+            "retrain"
+        };
+        phases.push(record(name, &trainer, &outcome));
         self.export(trainer, outcome.best_step, &self.dir.exact())?;
-        Ok(Outcome { times, ..outcome })
+        Ok((outcome, phases))
+    }
+
+    /// The trainer of the last phase at its start, and what the phases before it took.
+    fn last_trainer(&self) -> Result<(Trainer<'_>, Vec<PhaseRecord>), TrainError> {
+        let Final {
+            layer,
+            dense,
+            ledger,
+        } = self.final_layer()?;
+        let (dataset, config) = (self.dataset, self.config);
+        let mut trainer = Trainer::with_layer(dataset, config, self.seed, self.device, layer)?;
+        if let Some(path) = dense {
+            trainer.import_dense(&path)?;
+        }
+        Ok((trainer, ledger))
     }
 
     fn watched(&self, trainer: &Trainer<'_>) -> Result<Watched, TrainError> {
         let n_samples = self.dataset.n_rows(Split::Train) * self.config.train.epochs;
         let recorder = Recorder::open(self.dir, trainer.metrics_bytes())?;
-        Ok(Watched::new(recorder, n_samples, trainer.n_samples()))
+        let n_done = trainer.n_samples();
+        Ok(Watched::new("train", recorder, n_samples, n_done))
     }
 
     fn export(&self, trainer: Trainer<'_>, best_step: u64, path: &Path) -> Result<(), TrainError> {
         let training = json!({
             "data": self.dataset.meta().name,
-            "method": "none",
+            "method": self.config.method.name,
             "seed": self.seed.get(),
             "best_step": best_step,
             "config": self.config,

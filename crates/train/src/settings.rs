@@ -47,9 +47,16 @@ fn defaults() -> Table {
     Table::try_from(Config::default()).expect("the defaults are plain TOML")
 }
 
+/// The group whose keys are the names of fields.
+const OPEN_GROUP: &str = "mlet.fields.";
+
 fn merge(target: &mut Table, layer: &Table, prefix: &str) -> Result<(), TrainError> {
     for (key, value) in layer {
         let full = format!("{prefix}{key}");
+        if prefix == OPEN_GROUP {
+            target.insert(key.clone(), value.clone());
+            continue;
+        }
         let Some(slot) = target.get_mut(key) else {
             let keys = target.keys().map(String::as_str).collect::<Vec<_>>();
             return Err(setting(

@@ -1,17 +1,20 @@
 //! The loop: epochs, validation, selection, checkpoints.
 
+use std::path::Path;
 use std::time::Instant;
 
 use candle_core::Device;
+use slimbed_compact::Artefact;
 use slimbed_data::{Batch, BatchOptions, Dataset, Order, Split};
-use slimbed_embedding::{EmbeddingLayer, FieldSpec, PlainEmbedding, Pooling, RowSettings};
+use slimbed_embedding::{EmbeddingLayer, PlainEmbedding};
 use slimbed_rng::Seed;
-use slimbed_score::ModelSpec;
+use slimbed_score::{ModelSpec, dense_weights};
 
 use crate::checkpoint::{LossLog, Phase, Position};
 use crate::early_stop::{EarlyStop, Verdict};
 use crate::learner::{Learner, Rates, StepResult};
-use crate::observer::{Observer, StepEvent};
+use crate::method::trained_rows;
+use crate::observer::{Flow, Observer, StepEvent};
 use crate::restore::CheckpointPaths;
 use crate::times::Times;
 use crate::{Config, DenseNetwork, Engine, Schedule, TrainConfig, TrainError};
@@ -52,7 +55,7 @@ pub struct Trainer<'a> {
 }
 
 impl<'a> Trainer<'a> {
-    /// Makes model, tables and optimisers for `dataset`.
+    /// Makes model, plain tables and optimisers for `dataset`.
     ///
     /// # Errors
     /// When a setting cannot work or memory runs out.
@@ -62,12 +65,27 @@ impl<'a> Trainer<'a> {
         seed: Seed,
         device: &Device,
     ) -> Result<Self, TrainError> {
+        let rows = trained_rows(dataset, config, seed, None)?;
+        let layer = Box::new(PlainEmbedding::of(rows));
+        Self::with_layer(dataset, config, seed, device, layer)
+    }
+
+    /// The same with a layer that exists, for example that of a reduction method.
+    ///
+    /// # Errors
+    /// When a setting cannot work or memory runs out.
+    pub fn with_layer(
+        dataset: &'a Dataset,
+        config: &Config,
+        seed: Seed,
+        device: &Device,
+        embedding: Box<dyn EmbeddingLayer>,
+    ) -> Result<Self, TrainError> {
         let started = Instant::now();
         config.check()?;
         let spec = config.model.spec(dataset.n_dense(), dataset.fields().len());
         let train = &config.train;
         let dense = dense_network(&spec, train, seed, device)?;
-        let embedding = Box::new(plain_embedding(dataset, config, seed)?);
         let learner = Learner::new(dense, embedding, seed, train.clip_norm);
         let steps_per_epoch = dataset
             .n_rows(Split::Train)
@@ -88,6 +106,15 @@ impl<'a> Trainer<'a> {
             started,
             config: config.clone(),
         })
+    }
+
+    /// Starts from the dense weights of an artefact; call it before the first step.
+    ///
+    /// # Errors
+    /// When the artefact is damaged or holds another network.
+    pub(crate) fn import_dense(&mut self, path: &Path) -> Result<(), TrainError> {
+        let artefact = Artefact::open(path)?;
+        self.learner.dense.import(&dense_weights(&artefact)?)
     }
 
     /// The network with its sizes.
@@ -181,6 +208,10 @@ impl<'a> Trainer<'a> {
         paths: &CheckpointPaths,
         observer: &mut dyn Observer,
     ) -> Result<(), TrainError> {
+        if observer.inspect(self.position.step, &mut self.learner)? == Flow::End {
+            self.phase = Phase::Trained;
+            return self.save(paths, Verdict::Worse, observer);
+        }
         let train = &self.config.train;
         let ends_epoch = self.position.batch == self.steps_per_epoch;
         let every = train.validation_period(self.steps_per_epoch);
@@ -291,26 +322,4 @@ fn dense_network(
     };
     let (rule, decay) = (train.dense_rule(), train.dense_decay());
     engine.build(spec.network()?, seed, rule, decay)
-}
-
-fn plain_embedding(
-    dataset: &Dataset,
-    config: &Config,
-    seed: Seed,
-) -> Result<impl EmbeddingLayer + 'static, TrainError> {
-    let fields = dataset.fields().iter().map(|field| FieldSpec {
-        name: field.name.clone(),
-        n_rows: field.n_rows as usize,
-        pooling: Pooling::Sum,
-    });
-    let fields: Vec<_> = fields.collect();
-    let train = &config.train;
-    let settings = RowSettings {
-        dim: config.model.dim,
-        init: train.row_init(),
-        seed,
-        rule: train.sparse_rule(),
-        weight_decay: train.embedding_weight_decay as f32,
-    };
-    Ok(PlainEmbedding::new(&fields, &settings)?)
 }

@@ -2,5 +2,6 @@
 #![expect(clippy::unwrap_used, reason = "a test may stop at an error")]
 
 mod errors;
+mod methods;
 mod stops;
 mod world;

@@ -1,0 +1,76 @@
+//! The layers of the methods, from the settings of a run.
+
+use slimbed_amtl::{AmtlEmbedding, AmtlSettings};
+use slimbed_data::Dataset;
+use slimbed_embedding::{EmbeddingLayer, TrainedRows};
+use slimbed_mlet::MletEmbedding;
+use slimbed_pep::{PepEmbedding, PepSettings};
+use slimbed_rng::Seed;
+
+use super::rows::{field_specs, row_settings};
+use super::target::{Target, n_values};
+use crate::{Config, TrainError};
+
+/// How far beyond its start a search of the automatic learning rate would go.
+const BEYOND: f64 = 1.1;
+
+/// PEP's search layer over `rows`, for a search of `n_steps`.
+///
+/// # Errors
+/// When a setting cannot work or memory runs out.
+pub fn pep_layer(
+    config: &Config,
+    rows: TrainedRows,
+    n_steps: u64,
+) -> Result<Box<dyn EmbeddingLayer>, TrainError> {
+    let mut settings: PepSettings = config.pep;
+    if settings.threshold_lr == 0.0 {
+        // Weight decay alone moves a logit by about the learning rate a step: from its start to above 0.
+        settings.threshold_lr = BEYOND * f64::from(settings.start.abs()) / n_steps.max(1) as f64;
+    }
+    Ok(Box::new(PepEmbedding::new(rows, &settings)?))
+}
+
+/// AMTL over `rows`, aiming at the run's target if it has one.
+///
+/// # Errors
+/// When a setting cannot work, the vocabulary is damaged or memory runs out.
+pub fn amtl_layer(
+    dataset: &Dataset,
+    config: &Config,
+    rows: TrainedRows,
+    seed: Seed,
+) -> Result<Box<dyn EmbeddingLayer>, TrainError> {
+    let vocabulary = dataset.vocabulary()?;
+    let counts: Vec<&[u64]> = vocabulary
+        .fields()
+        .iter()
+        .map(|field| field.counts())
+        .collect();
+    let mut settings: AmtlSettings = config.amtl.clone();
+    let n_values = n_values(dataset, config.model.dim);
+    if let Some(target) = Target::of(&config.method, n_values) {
+        let n_kept = target.n_kept(n_values, config.export.values);
+        settings.target_ratio = n_kept as f64 / n_values as f64;
+    }
+    Ok(Box::new(AmtlEmbedding::new(
+        rows, &counts, &settings, seed,
+    )?))
+}
+
+/// MLET with fresh rows.
+///
+/// # Errors
+/// When a setting cannot work or memory runs out.
+pub fn mlet_layer(
+    dataset: &Dataset,
+    config: &Config,
+    seed: Seed,
+) -> Result<Box<dyn EmbeddingLayer>, TrainError> {
+    let rows = row_settings(config, seed);
+    Ok(Box::new(MletEmbedding::new(
+        &field_specs(dataset),
+        &rows,
+        &config.mlet,
+    )?))
+}

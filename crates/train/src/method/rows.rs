@@ -1,0 +1,96 @@
+//! Rows to begin with: fresh ones, or those of a file.
+
+use std::path::Path;
+
+use slimbed_compact::{StoredTables, TableSource};
+use slimbed_data::Dataset;
+use slimbed_embedding::{FieldSpec, Mask, Pooling, RowSettings, TrainedRows};
+use slimbed_rng::Seed;
+
+use crate::{Config, TrainError};
+
+/// The tables of a data set, as layers take them.
+pub fn field_specs(dataset: &Dataset) -> Vec<FieldSpec> {
+    let fields = dataset.fields().iter();
+    let fields = fields.map(|field| FieldSpec {
+        name: field.name.clone(),
+        n_rows: field.n_rows as usize,
+        pooling: Pooling::Sum,
+    });
+    fields.collect()
+}
+
+/// How the rows of a run start and are updated.
+pub fn row_settings(config: &Config, seed: Seed) -> RowSettings {
+    let train = &config.train;
+    RowSettings {
+        dim: config.model.dim,
+        init: train.row_init(),
+        seed,
+        rule: train.sparse_rule(),
+        weight_decay: train.embedding_weight_decay as f32,
+    }
+}
+
+/// Fresh rows, or those of the artefact at `from`.
+///
+/// # Errors
+/// When memory runs out, or the artefact does not hold tables of these shapes.
+pub fn trained_rows(
+    dataset: &Dataset,
+    config: &Config,
+    seed: Seed,
+    from: Option<&Path>,
+) -> Result<TrainedRows, TrainError> {
+    let mut rows = TrainedRows::new(&field_specs(dataset), &row_settings(config, seed))?;
+    if let Some(path) = from {
+        let source = stored(path, dataset, config.model.dim)?;
+        for (f, table) in rows.tables_mut().iter_mut().enumerate() {
+            table.values_mut().copy_from_slice(&source.rows(f)?);
+        }
+    }
+    Ok(rows)
+}
+
+/// The values that are not zero in the artefact at `path`.
+///
+/// # Errors
+/// When it does not hold tables of these shapes.
+pub fn mask_of(path: &Path, dataset: &Dataset, dim: usize) -> Result<Mask, TrainError> {
+    let source = stored(path, dataset, dim)?;
+    let n_rows: Vec<usize> = source.fields().iter().map(|field| field.n_rows).collect();
+    let words = (0..n_rows.len()).map(|f| Ok(nonzero_bits(&source.rows(f)?)));
+    let words = words.collect::<Result<Vec<_>, TrainError>>()?;
+    Ok(Mask::from_words(&n_rows, dim, words)?)
+}
+
+/// A bit for every value that is not zero, the lowest first.
+fn nonzero_bits(values: &[f32]) -> Vec<u32> {
+    let word = |values: &[f32]| {
+        let bits = values.iter().enumerate();
+        bits.fold(0, |word, (bit, &x)| word | u32::from(x != 0.0) << bit)
+    };
+    values.chunks(32).map(word).collect()
+}
+
+/// Opens the tables of an artefact and compares their shapes with those of the data.
+fn stored(path: &Path, dataset: &Dataset, dim: usize) -> Result<StoredTables, TrainError> {
+    let source = StoredTables::open(path)?;
+    let describe = |name: &str, n_rows: usize, dim: usize| format!("{name}:{n_rows}x{dim}");
+    let found = source.fields().iter();
+    let found: Vec<_> = found
+        .map(|field| describe(&field.name, field.n_rows, field.dim))
+        .collect();
+    let expected = dataset.fields().iter();
+    let expected: Vec<_> = expected
+        .map(|field| describe(&field.name, field.n_rows as usize, dim))
+        .collect();
+    if found != expected {
+        return Err(TrainError::DataShape {
+            what: "tables (name:rows x dim)",
+            expected: expected.join(" "),
+            found: format!("{} in {}", found.join(" "), path.display()),
+        });
+    }
+    Ok(source)
+}

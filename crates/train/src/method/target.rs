@@ -1,0 +1,130 @@
+//! How many values may stay: from a share, bytes, or a ratio.
+
+use slimbed_compact::{Bound, Encoder, Rows, TableSource, TableStats, Values};
+use slimbed_data::Dataset;
+
+use crate::{Config, MethodConfig, TrainError};
+
+/// The share that pruning keeps where nothing is said.
+const DEFAULT_KEEP: f64 = 0.1;
+
+/// Bytes may miss the budget by this share of it, on the lower side.
+const SLACK: f64 = 0.005;
+
+/// Encoder runs that a search for the number of values may take.
+const TRIES: usize = 12;
+
+/// What may stay of all tables together.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Target {
+    /// So many values.
+    Values(u64),
+    /// As many values as fit into so many bytes of the shipped file.
+    Bytes(u64),
+}
+
+impl Target {
+    /// What the settings ask for; `None`: nothing.
+    pub fn of(method: &MethodConfig, n_values: u64) -> Option<Self> {
+        let dense = 4.0 * n_values as f64;
+        match method {
+            MethodConfig { budget, .. } if *budget > 0 => Some(Self::Bytes(*budget)),
+            MethodConfig { ratio, .. } if *ratio > 0.0 => Some(Self::Bytes((dense / ratio) as u64)),
+            MethodConfig { keep, .. } if *keep > 0.0 => Some(Self::share(*keep, n_values)),
+            MethodConfig { name, .. } if name.prunes() => Some(Self::share(DEFAULT_KEEP, n_values)),
+            _ => None,
+        }
+    }
+
+    /// A share of all values.
+    pub fn share(keep: f64, n_values: u64) -> Self {
+        Self::Values(((keep * n_values as f64).round() as u64).clamp(1, n_values))
+    }
+
+    /// About how many values that is: of bytes, what the information bound has room for.
+    pub fn n_kept(self, n_values: u64, values: Values) -> u64 {
+        match self {
+            Self::Values(n_kept) => n_kept,
+            Self::Bytes(bytes) => {
+                let fits = |n| Bound::of(n_values, n, values).bytes() <= bytes as f64;
+                largest(n_values, fits)
+            }
+        }
+    }
+
+    /// How many values stay: of bytes, as many as the encoders find room for. `kept` gives the tables with so many
+    /// values.
+    ///
+    /// # Errors
+    /// When rows cannot be read, or no number of values fits.
+    pub fn fit<S: TableSource>(
+        self,
+        n_values: u64,
+        config: &Config,
+        kept: impl Fn(u64) -> Result<S, TrainError>,
+    ) -> Result<u64, TrainError> {
+        let Self::Bytes(budget) = self else {
+            return Ok(self.n_kept(n_values, config.export.values));
+        };
+        let encoder = config.export.encoder(config.export.values);
+        let (mut low, mut high) = (0, n_values);
+        let mut next = self.n_kept(n_values, config.export.values);
+        for _ in 0..TRIES {
+            let bytes = stored_bytes(&kept(next)?, encoder)?;
+            if bytes > budget {
+                high = next;
+            } else {
+                low = next;
+                if bytes as f64 >= (1.0 - SLACK) * budget as f64 || next == n_values {
+                    break;
+                }
+            }
+            let guess = (next as f64 * budget as f64 / bytes.max(1) as f64) as u64;
+            next = guess.clamp(low + (high - low) / 16, high - (high - low).div_ceil(16));
+            if next <= low || high <= low + 1 {
+                break;
+            }
+        }
+        if low == 0 {
+            return Err(TrainError::Budget {
+                budget,
+                smallest: stored_bytes(&kept(1)?, encoder)?,
+            });
+        }
+        Ok(low)
+    }
+}
+
+/// The largest number of values, 1 to `n`, that fits.
+fn largest(n: u64, fits: impl Fn(u64) -> bool) -> u64 {
+    let (mut low, mut high) = (1, n);
+    while low < high {
+        let middle = low + (high - low).div_ceil(2);
+        if fits(middle) {
+            low = middle;
+        } else {
+            high = middle - 1;
+        }
+    }
+    low
+}
+
+/// Bytes of the tables as the encoder would store them.
+fn stored_bytes(source: &dyn TableSource, encoder: Encoder) -> Result<u64, TrainError> {
+    let mut bytes = 0;
+    for (f, field) in source.fields().iter().enumerate() {
+        let values = source.rows(f)?;
+        let rows = Rows::new(&values, field.dim).map_err(|source| TrainError::Rows {
+            field: field.name.clone(),
+            source,
+        })?;
+        bytes += encoder.choose(&TableStats::of(rows)).taken.n_bytes;
+    }
+    Ok(bytes)
+}
+
+/// Values of all tables of a data set.
+pub fn n_values(dataset: &Dataset, dim: usize) -> u64 {
+    let rows = dataset.fields().iter().map(|field| u64::from(field.n_rows));
+    rows.sum::<u64>() * dim as u64
+}

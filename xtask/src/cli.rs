@@ -10,6 +10,8 @@ use crate::data::DataCommand;
 use crate::eval::EvalArgs;
 use crate::inspect::InspectArgs;
 use crate::output::Output;
+use crate::plot::PlotArgs;
+use crate::sweep::SweepArgs;
 use crate::train::TrainArgs;
 use crate::validate::ValidateArgs;
 
@@ -85,12 +87,16 @@ pub enum Command {
     Validate(ValidateArgs),
     /// Train a model, save it, and score the test split with the reloaded file.
     Train(Box<TrainArgs>),
+    /// Train methods and baselines over several seeds, and print one table.
+    Sweep(Box<SweepArgs>),
     /// Score a split with a saved artefact.
     Eval(EvalArgs),
     /// Store the tables of a run or a file anew, smaller, and show what that saves and costs.
     Compact(Box<CompactArgs>),
     /// Show an artefact: per field rows, dim, encoding and bytes.
     Inspect(InspectArgs),
+    /// Draw what a method has done to the rows of a run.
+    Plot(PlotArgs),
     /// Measure our speed and memory beside other programs.
     #[command(subcommand, after_help = BENCH_EXAMPLES)]
     Bench(BenchCommand),

@@ -13,9 +13,12 @@ mod eval;
 mod failure;
 mod inspect;
 mod output;
+mod plot;
 mod progress;
+mod reduction;
 mod settings;
 mod source;
+mod sweep;
 mod threads;
 mod train;
 mod validate;
@@ -45,6 +48,8 @@ fn dispatch(cli: &Cli, output: Output) -> anyhow::Result<()> {
         Command::Bench(command) => bench::run(command, &cli.common, output),
         Command::Data(command) => data::run(command, &cli.common, output),
         Command::Train(args) => train::run(args, &cli.common, output),
+        Command::Plot(args) => plot::run(args, output),
+        Command::Sweep(args) => sweep::run(args, output),
         Command::Eval(args) => eval::run(args, output),
         Command::Compact(args) => compact::run(args, output),
         Command::Inspect(args) => inspect::run(args, output),

@@ -8,19 +8,24 @@ use serde::Serialize;
 use serde_json::{Map, Value};
 use slimbed_data::Dataset;
 use slimbed_rng::Seed;
-use slimbed_train::{Report, RunRequest, SavedRun, Standing, parse_pair, resolve};
+use slimbed_train::{MethodKind, Report, RunRequest, SavedRun, Standing, parse_pair, resolve};
 
 use crate::card;
 use crate::cli::Common;
 use crate::device::DeviceArg;
 use crate::failure::BadInput;
 use crate::output::{Output, human_bytes};
+use crate::reduction::{ReductionArgs, comparison, phases_table};
 use crate::settings::{SetArgs, take_group};
 use crate::source::{Source, SourceArgs};
 
 const EXAMPLES: &str = "\
 Examples:
-  cargo xtask train                                   generate data, train, evaluate the saved file
+  cargo xtask train                     generate data, and compare plain, PEP, AMTL and MLET tables on it
+  cargo xtask train --method none                     plain tables only
+  cargo xtask train --method pep --ratio 50           tables of at most a fiftieth of their dense bytes
+  cargo xtask train --method pep,magnitude --budget 5MB
+  cargo xtask train --method mlet --set mlet.inner_dim=64 --set model.dim=8
   cargo xtask train --rows 2000000 --seed 3
   cargo xtask train --data datasets/criteo-kaggle.toml --input train.txt
   cargo xtask train --data prepared/mine --set train.epochs=2 --set model.dim=8
@@ -69,6 +74,19 @@ Settings (--set key=value, defaults in brackets; a recipe may have others):
   train.patience [3]                validations without a better AUC before stopping; 0: never
   train.log_every [50]              steps between two lines of the training loss
   train.shuffle_window [64]         blocks of 4,096 rows shuffled together
+  method.name [none]                reduction: none, amtl, pep, mlet, mlet-pep, magnitude
+  method.keep [0]                   share of values that pruning keeps and AMTL aims at; 0: from the next two,
+                                    or 0.1 for pruning
+  method.budget [0]                 bytes of the tables in the shipped file; 0: not set
+  method.ratio [0]                  dense bytes of the tables over those bytes; 0: not set
+  method.retrain [auto]             what the last phase starts from: initial, trained, fresh; auto is initial
+                                    after PEP's search, trained after magnitude pruning
+  method.search_epochs [0]          epochs of the phase before; 0: as train.epochs
+  method.check_every [0]            steps between two counts in PEP's search; 0: a hundredth of it
+  method.also_keep [[]]             further shares whose masks PEP's search saves
+  method.search []                  folder of a run whose search is taken
+  method.warm_start []              artefact of exact rows to start from
+  amtl.*, pep.*, mlet.*             see docs/methods
   export.values [int8]              tables in the shipped file: f32, f16, int8, int4
   export.prefer [speed]             its encoding: speed (the fastest of at most 1.5 times the bound), size
   export.max_auc_drop [0]           in place of values: the smallest per field that lose at most this much
@@ -92,6 +110,8 @@ pub struct TrainArgs {
     /// AVX-512 BF16); short for --set train.precision=TYPE.
     #[arg(long, value_name = "TYPE")]
     precision: Option<String>,
+    #[command(flatten)]
+    reduction: ReductionArgs,
     /// Folder of all runs.
     #[arg(long, value_name = "DIR", default_value = "runs")]
     runs: PathBuf,
@@ -104,7 +124,7 @@ pub struct TrainArgs {
         value_name = "RUN",
         conflicts_with_all = [
             "data", "input", "rows", "max_bad_rows", "cache", "pairs", "device", "precision", "runs",
-            "name",
+            "name", "methods", "budget", "ratio",
         ]
     )]
     resume: Option<PathBuf>,
@@ -123,38 +143,60 @@ pub fn run(args: &TrainArgs, common: &Common, output: Output) -> anyhow::Result<
     if let Some(precision) = &args.precision {
         pairs.push(parse_pair(&format!("train.precision={precision}"))?);
     }
+    pairs.extend(args.reduction.tables());
     let recipe_layers = take_group(&mut pairs, "data")?;
+    let chosen = args.reduction.chosen(args.source.is_generated(), &pairs);
     // Settings are checked before any data is read.
-    resolve(&pairs)?;
+    let dim = resolve(&pairs)?.model.dim;
+    for (_, layer) in chosen.layers(dim) {
+        resolve(&[pairs.as_slice(), &[layer]].concat())?;
+    }
     let seed = Seed::new(common.seed);
     let Source {
         dataset,
         recipe_settings,
         bayes_auc,
     } = args.source.open(seed, &recipe_layers)?;
-    let config = resolve(&[&[recipe_settings], pairs.as_slice()].concat())?;
-    let default_name = || {
-        format!(
-            "{}-{}-s{}",
-            dataset.meta().name,
-            config.model.kind.name(),
-            seed.get()
-        )
-    };
-    let request = RunRequest {
-        dataset: &dataset,
-        name: args.name.clone().unwrap_or_else(default_name),
-        config,
-        seed,
-        device,
-        root: args.runs.clone(),
-        extra: bayes_auc
-            .map(|auc| (BAYES_AUC.to_owned(), Value::from(auc)))
-            .into_iter()
-            .collect(),
-    };
-    let trained = Trained::new(slimbed_train::run(&request)?, &request.extra);
-    output.result(&trained, trained.table())
+    let base = [&[recipe_settings], pairs.as_slice()].concat();
+    let methods = chosen.layers(resolve(&base)?.model.dim);
+    let mut all = Vec::new();
+    for (method, layer) in &methods {
+        let method = *method;
+        let config = resolve(&[base.as_slice(), std::slice::from_ref(layer)].concat())?;
+        let (data, model) = (&dataset.meta().name, config.model.kind.name());
+        let name = match &args.name {
+            None => run_name(data, model, method, seed),
+            Some(name) if methods.len() > 1 => format!("{name}-{}", method.name()),
+            Some(name) => name.clone(),
+        };
+        let request = RunRequest {
+            dataset: &dataset,
+            name,
+            config,
+            seed,
+            device: device.clone(),
+            root: args.runs.clone(),
+            extra: bayes_auc
+                .map(|auc| (BAYES_AUC.to_owned(), Value::from(auc)))
+                .into_iter()
+                .collect(),
+        };
+        let trained = Trained::new(slimbed_train::run(&request)?, &request.extra);
+        output.result(&trained, trained.table())?;
+        all.push(trained.report);
+    }
+    if all.len() > 1 {
+        output.line(comparison(&all))?;
+    }
+    Ok(())
+}
+
+/// The name of a run that was given none.
+fn run_name(data: &str, model: &str, method: MethodKind, seed: Seed) -> String {
+    match method {
+        MethodKind::None => format!("{data}-{model}-s{}", seed.get()),
+        _ => format!("{data}-{model}-{}-s{}", method.name(), seed.get()),
+    }
 }
 
 /// Goes on with the run in `folder`, with what the folder says of it.
@@ -252,6 +294,7 @@ impl Trained {
         let rows: String = rows
             .map(|(name, value)| format!("{name:<24} {value}\n"))
             .collect();
-        format!("{rows}\n{}", card::table(&report.card))
+        let phases = phases_table(&report.phases);
+        format!("{rows}\n{phases}{}", card::table(&report.card))
     }
 }

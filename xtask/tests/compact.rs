@@ -26,7 +26,9 @@ fn world() -> &'static World {
 }
 
 fn train(name: &str) -> Vec<&str> {
-    let mut arguments = vec!["train", "--rows", "20000", "--seed", "3", "--name", name];
+    let mut arguments = vec![
+        "train", "--method", "none", "--rows", "20000", "--seed", "3", "--name", name,
+    ];
     for setting in [
         "model.bottom=[32]",
         "model.top=[32]",
@@ -255,6 +257,8 @@ fn an_artefact_is_pruned_to_the_share_asked_for() {
     assert!(bare["card"]["quality"].is_null() && bare["card"]["lookups"].is_null());
     let others = [
         "train",
+        "--method",
+        "none",
         "--rows",
         "5000",
         "--set",

@@ -38,7 +38,9 @@ fn json(folder: &Path, arguments: &[&str]) -> Value {
 }
 
 fn train(folder: &Path, more: &[&str]) -> Value {
-    let base = ["train", "--rows", "20000", "--seed", "3"];
+    let base = [
+        "train", "--method", "none", "--rows", "20000", "--seed", "3",
+    ];
     json(folder, &[&base, SMALL.as_slice(), more].concat())
 }
 
@@ -152,7 +154,10 @@ fn the_same_seed_gives_the_same_bits_for_one_and_two_threads() {
     ];
     let run = |threads: &str| {
         let more = ["--threads", threads, "--seed", "3"];
-        let report = json(dir.path(), &[&["train"], &size[..], &rates, &more].concat());
+        let report = json(
+            dir.path(),
+            &[&["train", "--method", "none"], &size[..], &rates, &more].concat(),
+        );
         dir.path()
             .join("runs")
             .join(report["run"].as_str().unwrap())
@@ -177,7 +182,13 @@ fn another_seed_gives_another_model() {
     let a = train(dir.path(), &[]);
     let b = json(
         dir.path(),
-        &[&["train", "--rows", "20000", "--seed", "4"], &SMALL[..]].concat(),
+        &[
+            &[
+                "train", "--method", "none", "--rows", "20000", "--seed", "4",
+            ],
+            &SMALL[..],
+        ]
+        .concat(),
     );
     assert_ne!(a["test_auc"], b["test_auc"]);
 }
@@ -212,7 +223,12 @@ fn bad_settings_end_with_exit_code_2_before_any_work() {
 fn a_learning_rate_that_explodes_stops_the_run_with_the_cause() {
     let dir = tempfile::tempdir().unwrap();
     let explode = ["--set", "train.optimizer=sgd", "--set", "train.lr=1e20"];
-    let arguments = [&["train", "--rows", "20000"], &SMALL[..], &explode[..]].concat();
+    let arguments = [
+        &["train", "--method", "none", "--rows", "20000"],
+        &SMALL[..],
+        &explode[..],
+    ]
+    .concat();
     let assert = xtask(dir.path(), &arguments).assert().code(1);
     let text = String::from_utf8_lossy(&assert.get_output().stderr).into_owned();
     assert!(
@@ -241,7 +257,9 @@ fn a_model_that_does_not_learn_stops_the_run_with_the_cause() {
         ),
     ];
     for (settings, cause) in settings {
-        let base = ["train", "--rows", "20000", "--seed", "3"];
+        let base = [
+            "train", "--method", "none", "--rows", "20000", "--seed", "3",
+        ];
         let arguments = [&base, SMALL.as_slice(), settings].concat();
         let assert = xtask(dir.path(), &arguments).assert().code(1);
         let text = String::from_utf8_lossy(&assert.get_output().stderr).into_owned();
@@ -324,7 +342,9 @@ fn settings_reach_the_recipe_the_generator_and_the_run() {
 #[test]
 fn bf16_trains_close_to_f32_or_is_refused_by_name() {
     let dir = tempfile::tempdir().unwrap();
-    let base = ["train", "--rows", "20000", "--seed", "3"];
+    let base = [
+        "train", "--method", "none", "--rows", "20000", "--seed", "3",
+    ];
     let bf16 = [&base, SMALL.as_slice(), &["--precision", "bf16"]].concat();
     if slimbed_fused::bf16_is_available() {
         let (whole, half) = (train(dir.path(), &[]), json(dir.path(), &bf16));

@@ -1,0 +1,80 @@
+//! The table of a sweep.
+
+use serde::Serialize;
+use slimbed_eval::{MeanStd, MetricError};
+use slimbed_train::Report;
+
+use crate::output::human_bytes;
+
+/// One variant over all seeds.
+#[derive(Debug, Serialize)]
+pub struct Line {
+    /// Its name.
+    pub variant: String,
+    /// Seeds of its runs.
+    pub seeds: Vec<u64>,
+    /// AUC of the test split.
+    pub test_auc: MeanStd,
+    /// Logloss of the test split.
+    pub test_logloss: MeanStd,
+    /// Bytes of the file.
+    pub artefact_bytes: MeanStd,
+    /// Bytes of its tables.
+    pub table_bytes: MeanStd,
+    /// Share of the tables' values that are not zero.
+    pub kept: MeanStd,
+    /// Seconds in training steps of all phases.
+    pub train_secs: MeanStd,
+}
+
+impl Line {
+    /// Puts the runs of a variant together.
+    ///
+    /// # Errors
+    /// When there is none.
+    pub fn new(variant: String, seeds: &[u64], reports: &[Report]) -> Result<Self, MetricError> {
+        let over =
+            |value: fn(&Report) -> f64| MeanStd::of(&reports.iter().map(value).collect::<Vec<_>>());
+        Ok(Self {
+            variant,
+            seeds: seeds.to_vec(),
+            test_auc: over(|report| report.test_auc)?,
+            test_logloss: over(|report| report.test_logloss)?,
+            artefact_bytes: over(|report| report.artefact_bytes as f64)?,
+            table_bytes: over(|report| report.card.parts.tables as f64)?,
+            kept: over(|report| {
+                let last = report.phases.last();
+                last.map_or(1.0, |last| {
+                    last.n_kept as f64 / (last.n_trained.max(1)) as f64
+                })
+            })?,
+            train_secs: over(|report| report.train_secs)?,
+        })
+    }
+}
+
+/// The table as Markdown.
+pub fn markdown(lines: &[Line]) -> String {
+    let header = "| variant | test AUC | test logloss | file | tables | training |\n\
+                  |---|---|---|---|---|---|\n";
+    let line = |line: &Line| {
+        format!(
+            "| {} | {} | {} | {} | {} | {:.1} s |\n",
+            line.variant,
+            spread(line.test_auc),
+            spread(line.test_logloss),
+            human_bytes(line.artefact_bytes.mean as u64),
+            human_bytes(line.table_bytes.mean as u64),
+            line.train_secs.mean,
+        )
+    };
+    header.to_owned() + &lines.iter().map(line).collect::<String>()
+}
+
+/// `0.79883 ± 0.00012`.
+fn spread(value: MeanStd) -> String {
+    match value.std {
+        None => format!("{:.5}", value.mean),
+        Some(std) => format!("{:.5} ± {std:.5}", value.mean),
+    }
+}

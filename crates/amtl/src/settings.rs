@@ -28,7 +28,8 @@ pub struct AmtlSettings {
     pub penalty: f32,
     /// Share of the values to keep, which a controller of λ works towards; default 0, no target.
     pub target_ratio: f64,
-    /// By how much the controller changes ln λ in a step when sizes are twice the target; default 0.003.
+    /// By how much the controller changes ln λ in a step when sizes are twice the target. 0, the default: the
+    /// training run takes one that suits its length; otherwise λ stays.
     pub control_rate: f32,
 }
 
@@ -89,7 +90,7 @@ impl Default for AmtlSettings {
             start_bias: 1.0,
             penalty: 0.0,
             target_ratio: 0.0,
-            control_rate: 0.003,
+            control_rate: 0.0,
         }
     }
 }
@@ -136,9 +137,9 @@ impl AmtlSettings {
             ratio,
         )?;
         require(
-            is_positive(self.control_rate),
+            is_zero_or_more(self.control_rate),
             "control_rate",
-            expected,
+            or_zero,
             self.control_rate,
         )
     }

@@ -65,6 +65,17 @@ impl Trainer<'_> {
         Ok(())
     }
 
+    /// Brings the learner to the newest checkpoint, everything owed to its rows paid.
+    ///
+    /// # Errors
+    /// When the checkpoint cannot be read or belongs to other settings or another seed.
+    pub(crate) fn load_last(&mut self, paths: &CheckpointPaths) -> Result<(), TrainError> {
+        let header = checkpoint::load(&paths.last, &mut self.learner)?;
+        self.check_header(&paths.last, &header)?;
+        self.learner.embedding.settle();
+        Ok(())
+    }
+
     /// Saves the newest state, and as the best one too when `verdict` says so.
     ///
     /// The best is written first: whatever `last` says has been found is there. It is one file then,

@@ -127,6 +127,11 @@ impl<'a> Trainer<'a> {
         &self.learner
     }
 
+    /// The same, to be changed.
+    pub(crate) fn learner_mut(&mut self) -> &mut Learner {
+        &mut self.learner
+    }
+
     /// The model, its tables and optimisers; the run is over.
     pub fn into_learner(self) -> Learner {
         self.learner

@@ -230,7 +230,7 @@ fn settings_that_cannot_work_are_named() {
     assert!(broken(|s| s.start_bias = -1.0).contains("`start_bias`"));
     assert!(broken(|s| s.penalty = -1.0).contains("`penalty`"));
     assert!(broken(|s| s.target_ratio = 1.1).contains("`target_ratio`"));
-    assert!(broken(|s| s.control_rate = 0.0).contains("`control_rate`"));
+    assert!(broken(|s| s.control_rate = -1.0).contains("`control_rate`"));
     let text = r#"{"zero_size": "allowed", "estimator": "soft", "hidden": [8]}"#;
     let settings: AmtlSettings = serde_json::from_str(text).unwrap();
     assert_eq!((settings.zero_size, settings.lr), (ZeroSize::Allowed, 1e-3));

@@ -14,6 +14,10 @@ use crate::{Config, TrainError};
 /// How far beyond its start a search of the automatic learning rate would go.
 const BEYOND: f64 = 1.1;
 
+/// Logarithm of the factor by which AMTL's controller of the automatic rate could raise the penalty: from
+/// nothing that matters to more than the loss within the first third of the training.
+const LN_CONTROL: f64 = 40.0;
+
 /// PEP's search layer over `rows`, for a search of `n_steps`.
 ///
 /// # Errors
@@ -31,7 +35,7 @@ pub fn pep_layer(
     Ok(Box::new(PepEmbedding::new(rows, &settings)?))
 }
 
-/// AMTL over `rows`, aiming at the run's target if it has one.
+/// AMTL over `rows` for `n_steps`, aiming at the run's target if it has one.
 ///
 /// # Errors
 /// When a setting cannot work, the vocabulary is damaged or memory runs out.
@@ -40,6 +44,7 @@ pub fn amtl_layer(
     config: &Config,
     rows: TrainedRows,
     seed: Seed,
+    n_steps: u64,
 ) -> Result<Box<dyn EmbeddingLayer>, TrainError> {
     let vocabulary = dataset.vocabulary()?;
     let counts: Vec<&[u64]> = vocabulary
@@ -52,6 +57,9 @@ pub fn amtl_layer(
     if let Some(target) = Target::of(&config.method, n_values) {
         let n_kept = target.n_kept(n_values, config.export.values);
         settings.target_ratio = n_kept as f64 / n_values as f64;
+        if settings.control_rate == 0.0 {
+            settings.control_rate = (LN_CONTROL / n_steps.max(1) as f64) as f32;
+        }
     }
     Ok(Box::new(AmtlEmbedding::new(
         rows, &counts, &settings, seed,

@@ -3,22 +3,24 @@
 //! A phase has a folder of its own in the run's, with metrics, checkpoints and, when it is done, `phase.json`; what
 //! it leaves for the next one is an artefact beside it. So a run that was stopped goes on in the phase it was in.
 
+use std::any::Any;
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use serde_json::json;
+use slimbed_amtl::{AmtlEmbedding, ZeroSize};
 use slimbed_compact::{Pruned, Pruning, StoredTables};
 use slimbed_data::Split;
-use slimbed_embedding::{EmbeddingLayer, MaskedEmbedding, PlainEmbedding};
+use slimbed_embedding::{EmbeddingLayer, MaskedEmbedding, PlainEmbedding, TrainedRows};
 use slimbed_files::IoContext;
 use slimbed_rng::Seed;
 
 use super::config::{MethodKind, Retrain};
 use super::layers::{amtl_layer, mlet_layer, pep_layer};
 use super::ledger::PhaseRecord;
-use super::rows::{mask_of, trained_rows};
+use super::rows::{LayerRows, mask_of, source_fields, trained_rows};
 use super::search::{Search, kept_file, write_kept};
-use super::target::{Target, n_values};
+use super::target::{Target, n_values, stored_bytes};
 use crate::export::export;
 use crate::progress::Watched;
 use crate::recorder::Recorder;
@@ -55,10 +57,16 @@ impl Job<'_> {
         let rows = || trained_rows(self.dataset, self.config, self.seed, warm.as_deref());
         let (layer, dense): (Box<dyn EmbeddingLayer>, _) = match self.config.method.name {
             MethodKind::None => (Box::new(PlainEmbedding::of(rows()?)), warm.clone()),
-            MethodKind::Amtl => (
-                amtl_layer(self.dataset, self.config, rows()?, self.seed)?,
-                warm.clone(),
-            ),
+            MethodKind::Amtl => match Target::of(&self.config.method, self.n_values()) {
+                None => {
+                    let layer = amtl_layer(self.dataset, self.config, rows()?, self.seed, 0)?;
+                    (layer, warm.clone())
+                }
+                Some(target) => {
+                    let sized = self.sized(rows()?, target, &mut ledger)?;
+                    (self.masked(&sized, Some(&sized), self.seed)?, Some(sized))
+                }
+            },
             MethodKind::Mlet => (mlet_layer(self.dataset, self.config, self.seed)?, None),
             MethodKind::Pep => self.after_search(warm.clone(), &mut ledger)?,
             MethodKind::MletPep => {
@@ -117,14 +125,77 @@ impl Job<'_> {
         };
         let (mut trainer, outcome) = self.run_phase(phase, &folder, |watched| watched)?;
         trainer.load_best(&RunDir::at(&folder).checkpoints())?;
-        let record = record(name, &trainer, &outcome);
+        self.finish_phase(name, trainer, &outcome, &folder, ledger)?;
+        Ok(rows)
+    }
+
+    /// Trains AMTL to the target, fits its sizes to it exactly, and writes its rows and the dense weights.
+    fn sized(
+        &self,
+        rows: TrainedRows,
+        target: Target,
+        ledger: &mut Vec<PhaseRecord>,
+    ) -> Result<PathBuf, TrainError> {
+        let folder = self.dir.path().join("sizes");
+        let file = folder.join("rows.safetensors");
+        if let Some(record) = record_of(&folder)? {
+            ledger.push(record);
+            return Ok(file);
+        }
+        let mut config = self.early_config();
+        // Smaller sizes lower the AUC: that must not end it.
+        config.train.patience = 0;
+        let n_steps = self.steps_per_epoch() * config.train.epochs;
+        let layer = amtl_layer(self.dataset, &config, rows, self.seed, n_steps)?;
+        let dense = self.warm_start();
+        let phase = Phase {
+            name: "sizes",
+            config,
+            layer,
+            dense: dense.as_deref(),
+        };
+        let (mut trainer, outcome) = self.run_phase(phase, &folder, |watched| watched)?;
+        trainer.load_last(&RunDir::at(&folder).checkpoints())?;
+        let layer: &mut dyn Any = trainer.learner_mut().embedding.as_mut();
+        if let Some(amtl) = layer.downcast_mut::<AmtlEmbedding>() {
+            let fields = source_fields(self.dataset, self.config.model.dim);
+            // A value of every row, unless rows may be empty: fewer cannot be asked for.
+            let least = match self.config.amtl.zero_size {
+                ZeroSize::Never => self.n_values() / self.config.model.dim as u64,
+                ZeroSize::Allowed => 0,
+            };
+            let n_kept = target.fit(self.n_values(), self.config, |n| {
+                amtl.fit(n.max(least))?;
+                let rows = LayerRows {
+                    fields: &fields,
+                    layer: amtl,
+                };
+                stored_bytes(&rows, self.config)
+            })?;
+            amtl.fit(n_kept.max(least))?;
+        }
+        self.finish_phase("sizes", trainer, &outcome, &folder, ledger)?;
+        Ok(file)
+    }
+
+    /// Writes the rows of a phase, its dense weights and its record.
+    fn finish_phase(
+        &self,
+        name: &'static str,
+        trainer: Trainer<'_>,
+        outcome: &Outcome,
+        folder: &Path,
+        ledger: &mut Vec<PhaseRecord>,
+    ) -> Result<(), TrainError> {
+        let record = record(name, &trainer, outcome);
         let spec = trainer.spec().clone();
-        let training =
-            json!({"method": self.config.method.name, "phase": name, "seed": self.seed.get()});
+        let (method, seed) = (self.config.method.name, self.seed.get());
+        let training = json!({"method": method, "phase": name, "seed": seed});
+        let rows = folder.join("rows.safetensors");
         export(&rows, trainer.into_learner(), &spec, self.dataset, training)?;
         write_json(&folder.join(RECORD), &record)?;
         ledger.push(record);
-        Ok(rows)
+        Ok(())
     }
 
     /// Searches with PEP from the rows at `start`, and makes the layer of the values that are kept.
@@ -171,9 +242,10 @@ impl Job<'_> {
             let n_values = self.n_values();
             let pruned = |n: u64| {
                 let share = 1.0 - n as f64 / n_values as f64;
-                Ok(Pruned::new(&tables, Pruning::ShareOfAll(share))?)
+                Pruned::new(&tables, Pruning::ShareOfAll(share))
             };
-            let n_kept = target.fit(n_values, self.config, pruned)?;
+            let bytes_of = |n| stored_bytes(&pruned(n)?, self.config);
+            let n_kept = target.fit(n_values, self.config, bytes_of)?;
             let training = json!({"method": "magnitude", "phase": "dense", "n_kept": n_kept});
             write_kept(&kept, &pruned(n_kept)?, training)?;
         }
@@ -226,9 +298,10 @@ impl Job<'_> {
             layer,
             dense: start,
         };
-        let (trainer, outcome) = self.run_phase(phase, &folder, |watched| {
+        let (mut trainer, outcome) = self.run_phase(phase, &folder, |watched| {
             Search::new(watched, self.dataset, &config, &folder, n_steps)
         })?;
+        trainer.load_last(&RunDir::at(&folder).checkpoints())?;
         let record = record("search", &trainer, &outcome);
         write_json(&folder.join(RECORD), &record)?;
         ledger.push(record);

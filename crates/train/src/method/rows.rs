@@ -2,9 +2,9 @@
 
 use std::path::Path;
 
-use slimbed_compact::{StoredTables, TableSource};
+use slimbed_compact::{ArtefactError, SourceField, StoredTables, TableSource};
 use slimbed_data::Dataset;
-use slimbed_embedding::{FieldSpec, Mask, Pooling, RowSettings, TrainedRows};
+use slimbed_embedding::{EmbeddingLayer, FieldSpec, Mask, Pooling, RowSettings, TrainedRows};
 use slimbed_rng::Seed;
 
 use crate::{Config, TrainError};
@@ -93,4 +93,33 @@ fn stored(path: &Path, dataset: &Dataset, dim: usize) -> Result<StoredTables, Tr
         });
     }
     Ok(source)
+}
+
+/// The tables of a data set, as the encoder takes them.
+pub fn source_fields(dataset: &Dataset, dim: usize) -> Vec<SourceField> {
+    let fields = dataset.fields().iter().map(|field| SourceField {
+        name: field.name.clone(),
+        n_rows: field.n_rows as usize,
+        dim,
+        pooling: slimbed_compact::Pooling::Sum,
+    });
+    fields.collect()
+}
+
+/// The rows of a layer as scoring sees them.
+pub struct LayerRows<'a> {
+    pub fields: &'a [SourceField],
+    pub layer: &'a dyn EmbeddingLayer,
+}
+
+impl TableSource for LayerRows<'_> {
+    fn fields(&self) -> &[SourceField] {
+        self.fields
+    }
+
+    fn rows(&self, f: usize) -> Result<Vec<f32>, ArtefactError> {
+        let mut rows = vec![0.0; self.layer.n_rows(f) * self.layer.dim()];
+        self.layer.write_rows(f, 0, &mut rows);
+        Ok(rows)
+    }
 }

@@ -4,14 +4,13 @@ use std::any::Any;
 use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
-use slimbed_compact::{
-    ArtefactError, Encoder, Pooling, Prefer, SourceField, TableSource, Values, pack,
-};
+use slimbed_compact::{ArtefactError, Encoder, Prefer, SourceField, TableSource, Values, pack};
 use slimbed_data::Dataset;
 use slimbed_embedding::{Mask, TrainedRows};
 use slimbed_pep::PepEmbedding;
 
-use crate::method::target::{Target, n_values};
+use crate::method::rows::source_fields;
+use crate::method::target::{Target, n_values, stored_bytes};
 use crate::observer::{Flow, Observer, StepEvent, ValidationEvent};
 use crate::progress::Watched;
 use crate::{Config, Learner, TrainError};
@@ -80,16 +79,15 @@ impl<'a> Search<'a> {
     }
 
     fn save(&self, target: Target, pep: &PepEmbedding) -> Result<(), TrainError> {
-        let source = |n| {
-            Ok(MaskedRows {
-                fields: source_fields(self.dataset, self.config.model.dim),
-                rows: pep.rows(),
-                mask: pep.mask(n),
-            })
+        let source = |n| MaskedRows {
+            fields: source_fields(self.dataset, self.config.model.dim),
+            rows: pep.rows(),
+            mask: pep.mask(n),
         };
-        let n_kept = target.fit(self.n_values, self.config, source)?;
+        let bytes_of = |n| stored_bytes(&source(n), self.config);
+        let n_kept = target.fit(self.n_values, self.config, bytes_of)?;
         let training = json!({"method": "pep", "phase": "search", "n_kept": n_kept});
-        write_kept(&kept_file(self.folder, target), &source(n_kept)?, training)
+        write_kept(&kept_file(self.folder, target), &source(n_kept), training)
     }
 }
 
@@ -180,14 +178,4 @@ impl TableSource for MaskedRows<'_> {
         self.mask.apply(f, 0, &mut rows);
         Ok(rows)
     }
-}
-
-fn source_fields(dataset: &Dataset, dim: usize) -> Vec<SourceField> {
-    let fields = dataset.fields().iter().map(|field| SourceField {
-        name: field.name.clone(),
-        n_rows: field.n_rows as usize,
-        dim,
-        pooling: Pooling::Sum,
-    });
-    fields.collect()
 }

@@ -1,6 +1,6 @@
 //! How many values may stay: from a share, bytes, or a ratio.
 
-use slimbed_compact::{Bound, Encoder, Rows, TableSource, TableStats, Values};
+use slimbed_compact::{Bound, Rows, TableSource, TableStats, Values};
 use slimbed_data::Dataset;
 
 use crate::{Config, MethodConfig, TrainError};
@@ -52,25 +52,24 @@ impl Target {
         }
     }
 
-    /// How many values stay: of bytes, as many as the encoders find room for. `kept` gives the tables with so many
-    /// values.
+    /// How many values stay: of bytes, as many as the encoders find room for. `bytes_of` says how many bytes so many
+    /// values take.
     ///
     /// # Errors
     /// When rows cannot be read, or no number of values fits.
-    pub fn fit<S: TableSource>(
+    pub fn fit(
         self,
         n_values: u64,
         config: &Config,
-        kept: impl Fn(u64) -> Result<S, TrainError>,
+        mut bytes_of: impl FnMut(u64) -> Result<u64, TrainError>,
     ) -> Result<u64, TrainError> {
         let Self::Bytes(budget) = self else {
             return Ok(self.n_kept(n_values, config.export.values));
         };
-        let encoder = config.export.encoder(config.export.values);
         let (mut low, mut high) = (0, n_values);
         let mut next = self.n_kept(n_values, config.export.values);
         for _ in 0..TRIES {
-            let bytes = stored_bytes(&kept(next)?, encoder)?;
+            let bytes = bytes_of(next)?;
             if bytes > budget {
                 high = next;
             } else {
@@ -88,7 +87,7 @@ impl Target {
         if low == 0 {
             return Err(TrainError::Budget {
                 budget,
-                smallest: stored_bytes(&kept(1)?, encoder)?,
+                smallest: bytes_of(1)?,
             });
         }
         Ok(low)
@@ -109,8 +108,12 @@ fn largest(n: u64, fits: impl Fn(u64) -> bool) -> u64 {
     low
 }
 
-/// Bytes of the tables as the encoder would store them.
-fn stored_bytes(source: &dyn TableSource, encoder: Encoder) -> Result<u64, TrainError> {
+/// Bytes of the tables as the run's encoder would store them.
+///
+/// # Errors
+/// When rows cannot be read or stored.
+pub fn stored_bytes(source: &dyn TableSource, config: &Config) -> Result<u64, TrainError> {
+    let encoder = config.export.encoder(config.export.values);
     let mut bytes = 0;
     for (f, field) in source.fields().iter().enumerate() {
         let values = source.rows(f)?;

@@ -89,11 +89,32 @@ fn pruning_keeps_the_share_it_was_given() {
 }
 
 #[test]
+fn amtl_meets_its_target_with_prefixes() {
+    let world = World::new();
+    let mut config = of_method(MethodKind::Amtl);
+    config.method.keep = 0.4;
+    let run = world.finished("amtl", &config);
+    let rows = rows(&run);
+    let n_kept = rows.iter().filter(|x| **x != 0.0).count() as f64;
+    let share = n_kept / rows.len() as f64;
+    assert!((0.35..=0.4).contains(&share), "{share}");
+    for row in rows.chunks_exact(config.model.dim) {
+        let k = row
+            .iter()
+            .rposition(|x| *x != 0.0)
+            .map_or(0, |last| last + 1);
+        assert!(row[..k].iter().all(|x| *x != 0.0), "{row:?}");
+    }
+    let phases = report(&run).phases;
+    assert_eq!([&phases[0].phase, &phases[1].phase], ["sizes", "retrain"]);
+}
+
+#[test]
 fn tables_fit_their_budget() {
     let world = World::new();
     let plain = report(&world.finished("plain", &of_method(MethodKind::None)));
     let budget = plain.card.parts.tables / 3;
-    for method in [MethodKind::Pep, MethodKind::Magnitude] {
+    for method in [MethodKind::Pep, MethodKind::Magnitude, MethodKind::Amtl] {
         let mut config = of_method(method);
         config.method.budget = budget;
         let tables = report(&world.finished(method.name(), &config))

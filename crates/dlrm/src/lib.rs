@@ -17,7 +17,8 @@ use slimbed_fused::{Activation, FusedError, LinearInit, Network, SelfInteraction
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct DlrmConfig {
-    /// Number of dense features, at least 1.
+    /// Number of dense features. Without any the network takes one that is always 1, and `x` is a learned
+    /// vector: its products with the embeddings are weights of the ids.
     pub n_dense: usize,
     /// Number of categorical fields.
     pub n_fields: usize,
@@ -40,9 +41,15 @@ impl DlrmConfig {
     /// # Errors
     /// When a size is 0 or the dropout rate is not in `[0, 1)`.
     pub fn network(&self) -> Result<Network, FusedError> {
-        let mut network = Network::builder(self.n_dense, self.n_fields, self.dim)?;
+        let mut network = Network::builder(self.n_dense.max(1), self.n_fields, self.dim)?;
         let init = LinearInit::Dlrm;
-        let bottom = [self.bottom.as_slice(), &[self.dim]].concat();
+        // Of a constant hidden layers would make a constant.
+        let hidden = if self.n_dense > 0 {
+            self.bottom.as_slice()
+        } else {
+            &[]
+        };
+        let bottom = [hidden, &[self.dim]].concat();
         let x = network.mlp("bottom", Value::DENSE, &bottom, init, Activation::Relu, 0.0)?;
         let z = network.dot_interaction(x, self.own())?;
         let top = [self.top.as_slice(), &[1]].concat();
@@ -89,15 +96,23 @@ mod tests {
     }
 
     #[test]
+    fn without_dense_features_x_is_one_layer_of_a_constant() {
+        let config = DlrmConfig {
+            n_dense: 0,
+            ..kaggle()
+        };
+        let network = config.network().unwrap();
+        let bottom = network.params().iter();
+        let bottom: usize = bottom
+            .filter(|param| param.name.starts_with("bottom"))
+            .map(|param| param.len())
+            .sum();
+        assert_eq!((network.n_dense(), bottom), (1, 2 * 16));
+    }
+
+    #[test]
     fn sizes_of_zero_are_refused() {
         for (config, what) in [
-            (
-                DlrmConfig {
-                    n_dense: 0,
-                    ..kaggle()
-                },
-                "dense features",
-            ),
             (
                 DlrmConfig {
                     n_fields: 0,

@@ -9,7 +9,7 @@ use slimbed_compact::{Bags, LookupError};
 pub struct Batch<'a> {
     /// Number of samples.
     pub n: usize,
-    /// Dense features, `[n, n_dense]`.
+    /// Dense features, `[n, n_dense]`; empty where the model takes none.
     pub dense: &'a [f32],
     /// The ids of each field, `n` bags each, in the order of the artefact's fields.
     pub fields: &'a [Bags<'a>],

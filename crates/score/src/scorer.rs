@@ -12,7 +12,7 @@ use crate::{Batch, ModelSpec, ScoreError, Tables};
 
 /// Samples that a thread takes through the network at a time, at most. With fewer the weights are read too
 /// often; with more, what is in between leaves the cache that the weights are in.
-const MAX_CHUNK: usize = 64;
+pub(crate) const MAX_CHUNK: usize = 64;
 /// As few where embeddings are wide.
 const MIN_CHUNK: usize = 16;
 /// Bytes of embeddings that a chunk of more than [`MIN_CHUNK`] samples may have: they stay in cache.
@@ -108,7 +108,7 @@ impl<'a> Scorer<'a> {
     }
 
     fn check(&self, batch: &Batch<'_>, out: &[f32]) -> Result<(), ScoreError> {
-        let n_dense = self.forward.network().n_dense();
+        let (n_dense, ..) = self.spec.shape();
         check_len("dense features", batch.n * n_dense, batch.dense.len())?;
         check_len("logits", batch.n, out.len())?;
         self.tables.check(batch)

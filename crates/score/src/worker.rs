@@ -4,8 +4,12 @@ use std::ops::Range;
 
 use slimbed_fused::{Forward, ForwardScratch, Inputs};
 
+use crate::scorer::MAX_CHUNK;
 use crate::tables::LookupScratch;
 use crate::{Batch, ScoreError, Tables};
+
+/// The dense feature of samples that have none.
+static ONES: [f32; MAX_CHUNK] = [1.0; MAX_CHUNK];
 
 /// What a thread needs to score a chunk; grown to the largest it has seen.
 #[derive(Debug)]
@@ -40,10 +44,18 @@ impl Worker {
         }
         let embeddings = &mut self.embeddings[..n_values];
         tables.lookup_part(batch, samples.clone(), embeddings, &mut self.lookup)?;
-        let n_dense = forward.network().n_dense();
+        let n = samples.len();
+        let dense = match batch.dense {
+            // The network takes a constant where there are no features.
+            [] => &ONES[..n],
+            dense => {
+                let n_dense = forward.network().n_dense();
+                &dense[samples.start * n_dense..samples.end * n_dense]
+            }
+        };
         let inputs = Inputs {
-            n: samples.len(),
-            dense: &batch.dense[samples.start * n_dense..samples.end * n_dense],
+            n,
+            dense,
             embeddings,
         };
         Ok(forward.logits(inputs, &mut self.forward, out)?)

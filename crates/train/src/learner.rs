@@ -21,6 +21,20 @@ pub struct Learner {
     embeddings: Vec<f32>,
     /// Their gradient.
     gradient: Vec<f32>,
+    ones: Ones,
+}
+
+/// The dense feature of samples that have none: the network takes a constant then.
+#[derive(Debug, Default)]
+pub struct Ones(Vec<f32>);
+
+impl Ones {
+    /// As many as a batch has samples, if it has no dense features.
+    fn of(&mut self, batch: &Batch) {
+        if batch.dense.is_empty() {
+            self.0.resize(batch.n, 1.0);
+        }
+    }
 }
 
 /// The learning rates of one step.
@@ -58,6 +72,7 @@ impl Learner {
             clip_norm,
             embeddings: Vec::new(),
             gradient: Vec::new(),
+            ones: Ones::default(),
         }
     }
 
@@ -118,7 +133,7 @@ impl Learner {
             seed: self.seed,
             step,
         };
-        let inputs = inputs(batch, &self.embeddings);
+        let inputs = inputs(batch, &self.embeddings, &mut self.ones);
         self.dense
             .loss(inputs, &batch.labels, mode, &mut self.gradient)
     }
@@ -143,10 +158,16 @@ pub fn id_batch(batch: &Batch) -> IdBatch<'_> {
 }
 
 /// What the dense part gets of a batch.
-pub fn inputs<'a>(batch: &'a Batch, embeddings: &'a [f32]) -> Inputs<'a> {
+pub fn inputs<'a>(batch: &'a Batch, embeddings: &'a [f32], ones: &'a mut Ones) -> Inputs<'a> {
+    ones.of(batch);
+    let dense = if batch.dense.is_empty() {
+        &ones.0
+    } else {
+        &batch.dense
+    };
     Inputs {
         n: batch.n,
-        dense: &batch.dense,
+        dense,
         embeddings,
     }
 }

@@ -54,7 +54,7 @@ pub use environment::{Environment, peak_rss_bytes};
 pub use error::TrainError;
 pub use export::export;
 pub use export_config::ExportConfig;
-pub use learner::{Learner, Rates, StepResult, id_batch, inputs};
+pub use learner::{Learner, Ones, Rates, StepResult, id_batch, inputs};
 pub use method::{MethodConfig, MethodKind, PhaseRecord, Retrain};
 pub use models::load_model;
 pub use observer::{Flow, Observer, StepEvent, ValidationEvent};

@@ -10,7 +10,7 @@ use slimbed_fused::Value;
 use slimbed_score::{LookupScratch, ModelSpec, Scorer, Tables};
 
 use crate::TrainError;
-use crate::learner::{Learner, id_batch, inputs};
+use crate::learner::{Learner, Ones, id_batch, inputs};
 use crate::models::load_model;
 
 /// Samples scored together.
@@ -53,11 +53,11 @@ pub fn score(
     } = learner;
     embedding.settle();
     let width = embedding.n_fields() * embedding.dim();
-    let mut embeddings = Vec::new();
+    let (mut embeddings, mut ones) = (Vec::new(), Ones::default());
     score_batches(dataset, split, progress, |batch, logits| {
         embeddings.resize(batch.n * width, 0.0);
         embedding.lookup(&id_batch(batch), &mut embeddings)?;
-        dense.logits(inputs(batch, &embeddings), logits)
+        dense.logits(inputs(batch, &embeddings, &mut ones), logits)
     })
 }
 
@@ -97,10 +97,11 @@ pub(crate) fn score_opened(
     let tables = Tables::new(artefact, &spec)?;
     let mut dense = load_model(artefact, device)?;
     let (mut embeddings, mut scratch) = (Vec::new(), LookupScratch::default());
+    let mut ones = Ones::default();
     score_batches(dataset, split, progress, |batch, logits| {
         embeddings.resize(batch.n * dense.network().width(Value::EMBEDDINGS), 0.0);
         tables.lookup(&scored(batch, &bags(batch)), &mut embeddings, &mut scratch)?;
-        dense.logits(inputs(batch, &embeddings), logits)
+        dense.logits(inputs(batch, &embeddings, &mut ones), logits)
     })
 }
 

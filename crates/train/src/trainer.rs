@@ -214,7 +214,7 @@ impl<'a> Trainer<'a> {
         observer: &mut dyn Observer,
     ) -> Result<(), TrainError> {
         if observer.inspect(self.position.step, &mut self.learner)? == Flow::End {
-            self.phase = Phase::Trained;
+            self.advance(Verdict::Stop);
             return self.save(paths, Verdict::Worse, observer);
         }
         let train = &self.config.train;

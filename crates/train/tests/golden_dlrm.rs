@@ -14,7 +14,7 @@ use slimbed_embedding::{
 use slimbed_fused::{DenseRule, Mode, NamedTensor, WeightDecay};
 use slimbed_rng::Seed;
 use slimbed_train::{
-    DenseNetwork, Engine, EngineKind, Learner, ModelConfig, Rates, id_batch, inputs,
+    DenseNetwork, Engine, EngineKind, Learner, ModelConfig, Ones, Rates, id_batch, inputs,
 };
 
 const TOLERANCE: f32 = 1e-5;
@@ -151,7 +151,8 @@ fn first_step(learner: &mut Learner, batch: &Batch) -> (Vec<f32>, f64) {
         .embedding
         .forward(&id_batch(batch), &mut embeddings)
         .unwrap();
-    let inputs = inputs(batch, &embeddings);
+    let mut ones = Ones::default();
+    let inputs = inputs(batch, &embeddings, &mut ones);
     let mut logits = vec![0.0; batch.n];
     learner.dense.logits(inputs, &mut logits).unwrap();
     let mut gradient = vec![0.0; embeddings.len()];

@@ -164,6 +164,18 @@ impl Job<'_> {
                 ZeroSize::Never => self.n_values() / self.config.model.dim as u64,
                 ZeroSize::Allowed => 0,
             };
+            if let Target::Values(n_kept) = target
+                && n_kept < least
+            {
+                return Err(TrainError::Setting {
+                    key: "method.keep".into(),
+                    expected: format!(
+                        "{least} values or more, one a row, or amtl.zero_size=allowed"
+                    ),
+                    found: n_kept.to_string(),
+                    hint: String::new(),
+                });
+            }
             let n_kept = target.fit(self.n_values(), self.config, |n| {
                 amtl.fit(n.max(least))?;
                 let rows = LayerRows {

@@ -8,6 +8,7 @@ use serde_json::json;
 use slimbed_compact::ArtefactError;
 use slimbed_data::DataError;
 use slimbed_data::synth::SynthError;
+use slimbed_embedding::EmbeddingError;
 use slimbed_files::FileError;
 use slimbed_train::TrainError;
 
@@ -75,14 +76,17 @@ fn exit_code(error: &Error) -> u8 {
 /// Whether a run failed for what it was given, not for what became of it.
 fn is_input_of_training(error: &TrainError) -> bool {
     use TrainError::{
-        Artefact, Checkpoint, Data, DataShape, File, Metric, RunFile, Score, Setting,
+        Artefact, Budget, Checkpoint, Data, DataShape, Embedding, File, Metric, RunFile, Score,
+        Setting,
     };
     matches!(
         error,
         Artefact(_)
+            | Budget { .. }
             | Checkpoint { .. }
             | Data(_)
             | DataShape { .. }
+            | Embedding(EmbeddingError::Setting { .. })
             | File(_)
             | Metric { .. }
             | RunFile { .. }

@@ -3,9 +3,10 @@
 //! Every row is computed by itself, with the same operations wherever it stands, so a row has the same
 //! size in a batch, in a lookup and in the finished table.
 
+use slimbed_fused::multiversion;
+
 use crate::lanes::{Operands, TILE, exp, product};
 use crate::net::{Net, PANEL};
-use crate::simd::multiversion;
 
 multiversion! {
     /// Fills the tapes of some panels from their inputs: gates, activations, softmax and sizes.

@@ -22,7 +22,6 @@ mod layer;
 mod net;
 mod penalty;
 mod settings;
-mod simd;
 mod sizer;
 mod state;
 mod trainer;

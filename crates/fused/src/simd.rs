@@ -5,6 +5,7 @@
 ///
 /// The body is plain code over slices that the compiler can vectorise. It uses `mul_add`, so every
 /// version gives the same bits.
+#[macro_export]
 macro_rules! multiversion {
     ($(#[$meta:meta])* $vis:vis fn $name:ident($($arg:ident: $ty:ty),* $(,)?) $body:block) => {
         $(#[$meta])*
@@ -34,4 +35,4 @@ macro_rules! multiversion {
     };
 }
 
-pub(crate) use multiversion;
+pub use multiversion;

@@ -139,8 +139,10 @@ fn parse_bytes(text: &str) -> Result<u64, String> {
     }
 }
 
-/// The runs side by side.
+/// The runs side by side; ratios are to the dense bytes of the largest.
 pub fn comparison(reports: &[Report]) -> String {
+    let dense = reports.iter().map(|report| report.dense_bytes).max();
+    let dense = dense.unwrap_or_default();
     let header = format!(
         "{:<10} {:>10} {:>7} {:>10} {:>10} {:>10} {:>9}\n",
         "method", "file", "ratio", "val AUC", "test AUC", "logloss", "training"
@@ -150,7 +152,7 @@ pub fn comparison(reports: &[Report]) -> String {
             "{:<10} {:>10} {:>7.2} {:>10.6} {:>10.6} {:>10.6} {:>7.1} s\n",
             report.method,
             human_bytes(report.artefact_bytes),
-            report.dense_bytes as f64 / report.artefact_bytes as f64,
+            dense as f64 / report.artefact_bytes as f64,
             report.val_auc,
             report.test_auc,
             report.test_logloss,

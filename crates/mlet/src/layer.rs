@@ -243,6 +243,11 @@ impl EmbeddingLayer for MletEmbedding {
         self.rows.tables()[f].n_rows()
     }
 
+    fn n_trained(&self) -> u64 {
+        let rows = self.rows.tables().iter().map(|table| table.values().len());
+        (rows.sum::<usize>() + self.projections.n_values()) as u64
+    }
+
     fn pooling(&self) -> &[Pooling] {
         self.rows.pooling()
     }

@@ -23,6 +23,9 @@ use crate::{CheckpointPaths, Config, TrainError};
 /// ckpt/time.json         how long the run has taken
 /// export/model.safetensors   what is shipped
 /// export/exact.safetensors   the exact rows, with export.keep_exact only
+/// search/, sizes/, wide/, dense/   a phase in front of the last: metrics.jsonl, ckpt/, and phase.json when done
+/// search/kept-*.safetensors   the values that a search keeps, for each target
+/// sizes/rows.safetensors, …   rows and dense weights that the next phase starts from
 /// report.json            the result
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -21,8 +21,6 @@ pub struct Line {
     pub artefact_bytes: MeanStd,
     /// Bytes of its tables.
     pub table_bytes: MeanStd,
-    /// Share of the tables' values that are not zero.
-    pub kept: MeanStd,
     /// Seconds in training steps of all phases.
     pub train_secs: MeanStd,
 }
@@ -42,12 +40,6 @@ impl Line {
             test_logloss: over(|report| report.test_logloss)?,
             artefact_bytes: over(|report| report.artefact_bytes as f64)?,
             table_bytes: over(|report| report.card.parts.tables as f64)?,
-            kept: over(|report| {
-                let last = report.phases.last();
-                last.map_or(1.0, |last| {
-                    last.n_kept as f64 / (last.n_trained.max(1)) as f64
-                })
-            })?,
             train_secs: over(|report| report.train_secs)?,
         })
     }

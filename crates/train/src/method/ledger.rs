@@ -1,6 +1,13 @@
 //! What each phase of a method took and left.
 
+use std::path::Path;
+
 use serde::{Deserialize, Serialize};
+use slimbed_embedding::EmbeddingLayer;
+
+use crate::TrainError;
+use crate::run_dir::read_json;
+use crate::trainer::{Outcome, Trainer};
 
 /// One phase of a run: `phase.json` of its folder, and a line of the report.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -20,4 +27,46 @@ pub struct PhaseRecord {
     pub n_kept: u64,
     /// Bytes of the values that are not zero as 32-bit floats.
     pub bytes: u64,
+}
+
+/// The file that says a phase is done.
+pub const RECORD: &str = "phase.json";
+
+/// What a finished phase says; `None` when it is not finished.
+pub fn record_of(folder: &Path) -> Result<Option<PhaseRecord>, TrainError> {
+    let path = folder.join(RECORD);
+    if !path.is_file() {
+        return Ok(None);
+    }
+    read_json(&path).map(Some)
+}
+
+/// What a phase took and left.
+pub fn record(name: &str, trainer: &Trainer<'_>, outcome: &Outcome) -> PhaseRecord {
+    let embedding = trainer.learner().embedding.as_ref();
+    let n_kept = n_nonzero(embedding);
+    PhaseRecord {
+        phase: name.into(),
+        n_steps: outcome.n_steps,
+        train_secs: outcome.times.train_secs,
+        val_auc: outcome.best_auc,
+        n_trained: embedding.n_trained(),
+        n_kept,
+        bytes: 4 * n_kept,
+    }
+}
+
+/// Values that are not zero as scoring sees them.
+fn n_nonzero(embedding: &dyn EmbeddingLayer) -> u64 {
+    const ROWS: usize = 4096;
+    let mut rows = vec![0.0; ROWS * embedding.dim()];
+    let mut n = 0;
+    for f in 0..embedding.n_fields() {
+        for first in (0..embedding.n_rows(f)).step_by(ROWS) {
+            let some = &mut rows[..(embedding.n_rows(f) - first).min(ROWS) * embedding.dim()];
+            embedding.write_rows(f, first, some);
+            n += some.iter().filter(|x| **x != 0.0).count() as u64;
+        }
+    }
+    n
 }

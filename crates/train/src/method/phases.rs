@@ -17,7 +17,7 @@ use slimbed_rng::Seed;
 
 use super::config::{MethodKind, Retrain};
 use super::layers::{amtl_layer, mlet_layer, pep_layer};
-use super::ledger::PhaseRecord;
+use super::ledger::{PhaseRecord, RECORD, record, record_of};
 use super::rows::{LayerRows, mask_of, source_fields, trained_rows};
 use super::search::{Search, kept_file, write_kept};
 use super::target::{Target, n_values, stored_bytes};
@@ -25,7 +25,7 @@ use crate::export::export;
 use crate::progress::Watched;
 use crate::recorder::Recorder;
 use crate::run::Job;
-use crate::run_dir::{read_json, write_json};
+use crate::run_dir::write_json;
 use crate::trainer::{Outcome, Trainer};
 use crate::{Config, RunDir, TrainError};
 
@@ -366,45 +366,4 @@ impl Job<'_> {
         let n_rows = self.dataset.n_rows(Split::Train);
         n_rows.div_ceil(self.config.train.batch_size as u64)
     }
-}
-
-const RECORD: &str = "phase.json";
-
-/// What a finished phase says; `None` when it is not finished.
-fn record_of(folder: &Path) -> Result<Option<PhaseRecord>, TrainError> {
-    let path = folder.join(RECORD);
-    if !path.is_file() {
-        return Ok(None);
-    }
-    read_json(&path).map(Some)
-}
-
-/// What a phase took and left.
-pub fn record(name: &str, trainer: &Trainer<'_>, outcome: &Outcome) -> PhaseRecord {
-    let embedding = trainer.learner().embedding.as_ref();
-    let n_kept = n_nonzero(embedding);
-    PhaseRecord {
-        phase: name.into(),
-        n_steps: outcome.n_steps,
-        train_secs: outcome.times.train_secs,
-        val_auc: outcome.best_auc,
-        n_trained: embedding.n_trained(),
-        n_kept,
-        bytes: 4 * n_kept,
-    }
-}
-
-/// Values that are not zero as scoring sees them.
-fn n_nonzero(embedding: &dyn EmbeddingLayer) -> u64 {
-    const ROWS: usize = 4096;
-    let mut rows = vec![0.0; ROWS * embedding.dim()];
-    let mut n = 0;
-    for f in 0..embedding.n_fields() {
-        for first in (0..embedding.n_rows(f)).step_by(ROWS) {
-            let some = &mut rows[..(embedding.n_rows(f) - first).min(ROWS) * embedding.dim()];
-            embedding.write_rows(f, first, some);
-            n += some.iter().filter(|x| **x != 0.0).count() as u64;
-        }
-    }
-    n
 }

@@ -34,6 +34,15 @@ pub struct Outcome {
     pub times: Times,
 }
 
+/// What the first step starts from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Start {
+    /// Fresh weights.
+    Fresh,
+    /// Weights that are trained, and may be the best already.
+    Trained,
+}
+
 /// One training run.
 pub struct Trainer<'a> {
     pub(crate) dataset: &'a Dataset,
@@ -41,6 +50,7 @@ pub struct Trainer<'a> {
     spec: ModelSpec,
     pub(crate) learner: Learner,
     pub(crate) steps_per_epoch: u64,
+    start: Start,
     schedule: Schedule,
     pub(crate) stop: EarlyStop,
     pub(crate) phase: Phase,
@@ -95,6 +105,7 @@ impl<'a> Trainer<'a> {
             spec,
             learner,
             steps_per_epoch,
+            start: Start::Fresh,
             schedule: train.schedule(steps_per_epoch * train.epochs),
             stop: EarlyStop::new(train.patience),
             phase: Phase::Training,
@@ -114,7 +125,9 @@ impl<'a> Trainer<'a> {
     /// When the artefact is damaged or holds another network.
     pub(crate) fn import_dense(&mut self, path: &Path) -> Result<(), TrainError> {
         let artefact = Artefact::open(path)?;
-        self.learner.dense.import(&dense_weights(&artefact)?)
+        self.learner.dense.import(&dense_weights(&artefact)?)?;
+        self.start = Start::Trained;
+        Ok(())
     }
 
     /// The network with its sizes.
@@ -157,6 +170,11 @@ impl<'a> Trainer<'a> {
         paths: &CheckpointPaths,
         observer: &mut dyn Observer,
     ) -> Result<Outcome, TrainError> {
+        if self.start == Start::Trained && self.stop.best().is_none() {
+            // More training may only make it worse.
+            let verdict = self.validate(observer)?;
+            self.save(paths, verdict, observer)?;
+        }
         while self.phase == Phase::Training {
             self.run_epoch(paths, observer)?;
         }

@@ -1,10 +1,12 @@
 //! The forward pass of some samples on one thread, for training and for scoring.
 
-use crate::interaction::dot_interaction;
+use crate::buffer::{Buffer, buffers};
+use crate::interaction::interact;
 use crate::linear;
-use crate::matrix::{Mat, MatMut};
+use crate::matrix::Mat;
 use crate::mode::{Mode, Precision};
 use crate::network::{DotInteraction, Linear, Network, Piece, Value};
+use crate::panels::{Operand, OperandMut};
 use crate::product::Multiplier;
 
 /// Number of values that come from outside.
@@ -13,7 +15,13 @@ pub(crate) const INPUTS: usize = 2;
 /// Weights and biases, as a forward pass needs them.
 pub(crate) trait Weights: Sync {
     /// `y = x·Wᵀ` for a layer.
-    fn product(&self, linear: &Linear, y: MatMut<'_>, x: Mat<'_>, multiplier: &mut Multiplier);
+    fn product(
+        &self,
+        linear: &Linear,
+        y: OperandMut<'_>,
+        x: Operand<'_>,
+        multiplier: &mut Multiplier,
+    );
 
     /// The bias of a layer.
     fn bias(&self, linear: &Linear) -> &[f32];
@@ -41,7 +49,7 @@ pub(crate) struct ChunkInputs<'a> {
 #[derive(Debug)]
 pub(crate) struct Activations {
     /// `[rows, width]` each, the inputs not counted.
-    values: Vec<Vec<f32>>,
+    values: Vec<Buffer>,
     /// Samples in the buffers.
     rows: usize,
     /// For products of whoever has these activations.
@@ -52,7 +60,7 @@ pub(crate) struct Activations {
 impl Activations {
     pub fn new(network: &Network, precision: Precision) -> Self {
         Self {
-            values: vec![Vec::new(); network.n_values() - INPUTS],
+            values: buffers(network, precision),
             rows: 0,
             multiplier: Multiplier::new(precision),
             scratch: Vec::new(),
@@ -61,14 +69,14 @@ impl Activations {
 
     /// Computes the logits, `[rows]`.
     pub fn forward(&mut self, pass: Pass<'_>, inputs: ChunkInputs<'_>) -> &[f32] {
-        self.resize(pass.network, inputs.rows);
+        self.resize(inputs.rows);
         for piece in pass.network.pieces() {
             match piece {
                 Piece::Linear(piece) => self.linear(piece, pass, inputs),
                 Piece::DotInteraction(piece) => self.interact(piece, inputs),
             }
         }
-        &self.values[pass.network.output().0 - INPUTS]
+        self.values[pass.network.output().0 - INPUTS].row_major()
     }
 
     /// Samples of the last pass.
@@ -76,50 +84,51 @@ impl Activations {
         self.rows
     }
 
-    /// A value of the last pass, which had these inputs.
-    pub fn get<'a>(&'a self, value: Value, inputs: ChunkInputs<'a>) -> &'a [f32] {
-        source(value, inputs, &self.values)
+    /// What a layer read in the last pass, which had these inputs.
+    pub fn input<'a>(&'a self, piece: &Linear, inputs: ChunkInputs<'a>) -> Operand<'a> {
+        source(piece, inputs, &self.values)
     }
 
-    /// The value that a piece wrote, and the products' buffers.
-    pub fn output(&mut self, value: Value) -> (&[f32], &mut Multiplier) {
+    /// What a piece wrote, and the products' buffers.
+    pub fn output(&mut self, value: Value) -> (&Buffer, &mut Multiplier) {
         (&self.values[value.0 - INPUTS], &mut self.multiplier)
     }
 
-    fn resize(&mut self, network: &Network, rows: usize) {
+    fn resize(&mut self, rows: usize) {
         if self.rows == rows {
             return;
         }
         self.rows = rows;
-        for (i, value) in self.values.iter_mut().enumerate() {
-            value.resize(rows * network.width(Value(i + INPUTS)), 0.0);
+        for value in &mut self.values {
+            value.resize(rows);
         }
     }
 
     fn linear(&mut self, piece: &Linear, pass: Pass<'_>, inputs: ChunkInputs<'_>) {
         let (before, after) = self.values.split_at_mut(piece.output.0 - INPUTS);
-        let (x, y) = (source(piece.input, inputs, before), &mut after[0]);
-        let x = Mat::row_major(x, self.rows, piece.n_in);
-        let out = MatMut::row_major(y, self.rows, piece.n_out);
-        pass.weights.product(piece, out, x, &mut self.multiplier);
-        linear::bias_activation(y, pass.weights.bias(piece), piece.activation);
+        let (x, y) = (source(piece, inputs, before), &mut after[0]);
+        let multiplier = &mut self.multiplier;
+        pass.weights.product(piece, y.operand_mut(), x, multiplier);
+        linear::add_bias_to(y, pass.weights.bias(piece), piece.activation);
         if let (Some(dropout), Mode::Train { seed, step }) = (&piece.dropout, pass.mode) {
-            linear::drop_out(dropout, seed, step, inputs.start * piece.n_out, y);
+            linear::drop_out(dropout, seed, step, inputs.start, y);
         }
     }
 
     fn interact(&mut self, piece: &DotInteraction, inputs: ChunkInputs<'_>) {
         let (before, after) = self.values.split_at_mut(piece.output.0 - INPUTS);
-        let x = source(piece.x, inputs, before);
+        let x = before[piece.x.0 - INPUTS].row_major();
         let e = inputs.embeddings;
-        dot_interaction(piece, x, e, &mut after[0], &mut self.scratch);
+        interact(piece, x, e, after[0].placed_mut(), &mut self.scratch);
     }
 }
 
-fn source<'a>(value: Value, inputs: ChunkInputs<'a>, values: &'a [Vec<f32>]) -> &'a [f32] {
-    match value {
-        Value::DENSE => inputs.dense,
-        Value::EMBEDDINGS => inputs.embeddings,
-        Value(i) => &values[i - INPUTS],
+/// What a layer reads.
+fn source<'a>(piece: &Linear, inputs: ChunkInputs<'a>, values: &'a [Buffer]) -> Operand<'a> {
+    let rows = |values| Operand::Rows(Mat::row_major(values, inputs.rows, piece.n_in));
+    match piece.input {
+        Value::DENSE => rows(inputs.dense),
+        Value::EMBEDDINGS => rows(inputs.embeddings),
+        Value(i) => values[i - INPUTS].operand(),
     }
 }

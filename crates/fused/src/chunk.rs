@@ -1,12 +1,14 @@
 //! A run of a batch's samples on its way through the network and back, on one thread.
 
 use crate::activations::{Activations, ChunkInputs, INPUTS, Pass};
-use crate::interaction::{InteractionGradients, dot_interaction_gradient};
+use crate::buffer::{Buffer, buffers};
+use crate::interaction::{InteractionGradients, gradient_of_interaction};
 use crate::linear;
 use crate::loss::bce_with_logits;
-use crate::matrix::{Mat, MatMut, Write};
+use crate::matrix::{MatMut, Write};
 use crate::mode::Precision;
 use crate::network::{DotInteraction, Linear, Network, Piece, Value};
+use crate::panels::OperandMut;
 use crate::product::Multiplier;
 use crate::segments::Segments;
 
@@ -27,7 +29,7 @@ pub(crate) struct Context<'a> {
 pub(crate) struct Chunk {
     activations: Activations,
     /// The gradients of the activations.
-    gradients: Vec<Vec<f32>>,
+    gradients: Vec<Buffer>,
     /// Gradients of the biases, all layers one after the other.
     biases: Vec<f32>,
     /// Sum of the losses.
@@ -39,7 +41,7 @@ impl Chunk {
     pub fn new(network: &Network, precision: Precision) -> Self {
         Self {
             activations: Activations::new(network, precision),
-            gradients: vec![Vec::new(); network.n_values() - INPUTS],
+            gradients: buffers(network, precision),
             biases: vec![0.0; bias_starts(network).1],
             loss: 0.0,
             scratch: Vec::new(),
@@ -62,10 +64,13 @@ impl Chunk {
         d_embeddings: &mut [f32],
     ) {
         let network = context.pass.network;
-        self.resize(network, inputs.rows);
-        let logits = self.activations.get(network.output(), inputs);
+        for gradient in &mut self.gradients {
+            gradient.resize(inputs.rows);
+        }
+        let (logits, _) = self.activations.output(network.output());
         let gradient = &mut self.gradients[network.output().0 - INPUTS];
-        self.loss = bce_with_logits(logits, labels, context.batch, gradient);
+        let gradient = gradient.row_major_mut();
+        self.loss = bce_with_logits(logits.row_major(), labels, context.batch, gradient);
         let mut bias_end = self.biases.len();
         for (piece, &writes) in network.pieces().iter().zip(context.writes).rev() {
             match piece {
@@ -91,23 +96,15 @@ impl Chunk {
         out: &mut [f32],
         write: Write,
     ) {
-        let x = self.activations.get(piece.input, inputs);
-        let x = Mat::row_major(x, inputs.rows, piece.n_in);
-        let dy = &self.gradients[piece.output.0 - INPUTS];
-        let dy = Mat::row_major(dy, inputs.rows, piece.n_out);
+        let x = self.activations.input(piece, inputs);
+        let dy = self.gradients[piece.output.0 - INPUTS].operand();
         let out = MatMut::row_major(out, rows.len(), piece.n_in);
-        multiplier.product(out, dy.columns(rows).t(), x, write);
+        multiplier.gradient(out, dy.columns(rows), x, write);
     }
 
     /// This chunk's part of the gradients of all biases, in the order of the layers.
     pub fn bias_gradients(&self) -> &[f32] {
         &self.biases
-    }
-
-    fn resize(&mut self, network: &Network, rows: usize) {
-        for (i, gradient) in self.gradients.iter_mut().enumerate() {
-            gradient.resize(rows * network.width(Value(i + INPUTS)), 0.0);
-        }
     }
 
     fn linear_back(
@@ -123,14 +120,12 @@ impl Chunk {
         let (y, multiplier) = self.activations.output(piece.output);
         let dy = &mut after[0];
         let kept = linear::kept(piece.dropout.as_ref());
-        linear::bias_activation_gradient(dy, y, piece.activation, kept, &mut self.biases[bias]);
-        let Some(dx) = target(piece.input, before, d_embeddings) else {
+        linear::gradient_of_affine(dy, y, piece.activation, kept, &mut self.biases[bias]);
+        let Some(dx) = target(piece, rows, before, d_embeddings) else {
             return;
         };
-        let dy = Mat::row_major(dy, rows, piece.n_out);
-        let dx = MatMut::row_major(dx, rows, piece.n_in);
         let segments = context.segments;
-        segments.backward(piece, dx, dy, write, multiplier);
+        segments.backward(piece, dx, dy.operand(), write, multiplier);
     }
 
     fn interact_back(
@@ -141,14 +136,15 @@ impl Chunk {
         d_embeddings: &mut [f32],
     ) {
         let (before, after) = self.gradients.split_at_mut(piece.output.0 - INPUTS);
-        let x = self.activations.get(piece.x, inputs);
-        let dx = &mut before[piece.x.0 - INPUTS];
+        let (x, _) = self.activations.output(piece.x);
+        let dx = before[piece.x.0 - INPUTS].row_major_mut();
         let gradients = InteractionGradients {
             x: (dx, writes[0]),
             embeddings: (d_embeddings, writes[1]),
         };
         let e = inputs.embeddings;
-        dot_interaction_gradient(piece, x, e, &after[0], gradients, &mut self.scratch);
+        let (x, dy) = (x.row_major(), after[0].placed());
+        gradient_of_interaction(piece, x, e, dy, gradients, &mut self.scratch);
     }
 }
 
@@ -165,15 +161,19 @@ pub(crate) fn bias_starts(network: &Network) -> (Vec<usize>, usize) {
     (starts, end)
 }
 
-/// Where the gradient of a value goes; the dense features need none.
+/// Where the gradient of a layer's input goes; the dense features need none.
 fn target<'a>(
-    value: Value,
-    gradients: &'a mut [Vec<f32>],
+    piece: &Linear,
+    rows: usize,
+    gradients: &'a mut [Buffer],
     d_embeddings: &'a mut [f32],
-) -> Option<&'a mut [f32]> {
-    match value {
+) -> Option<OperandMut<'a>> {
+    match piece.input {
         Value::DENSE => None,
-        Value::EMBEDDINGS => Some(d_embeddings),
-        Value(i) => Some(&mut gradients[i - INPUTS]),
+        Value::EMBEDDINGS => {
+            let dx = MatMut::row_major(d_embeddings, rows, piece.n_in);
+            Some(OperandMut::Rows(dx))
+        }
+        Value(i) => Some(gradients[i - INPUTS].operand_mut()),
     }
 }

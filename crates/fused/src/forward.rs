@@ -2,9 +2,10 @@
 
 use crate::activations::{Activations, ChunkInputs, Pass, Weights};
 use crate::fused_network::check_inputs;
-use crate::matrix::{Mat, MatMut, Write};
+use crate::matrix::{Mat, Write};
 use crate::mode::{Inputs, Mode, Precision};
 use crate::network::{Linear, Network, Piece};
+use crate::panels::{Operand, OperandMut};
 use crate::product::{Multiplier, PackedParts, PackedSet};
 use crate::{FusedError, NamedTensor};
 
@@ -113,14 +114,20 @@ fn layer(piece: &Piece) -> Option<&Linear> {
 }
 
 impl Weights for Finished {
-    fn product(&self, linear: &Linear, y: MatMut<'_>, x: Mat<'_>, multiplier: &mut Multiplier) {
+    fn product(
+        &self,
+        linear: &Linear,
+        y: OperandMut<'_>,
+        x: Operand<'_>,
+        multiplier: &mut Multiplier,
+    ) {
         let weight = self.packed.view(self.layers[linear.weight]);
         let part = |_| weight;
         let parts = PackedParts {
             width: linear.n_out,
             part: &part,
         };
-        multiplier.product_parts(y, x, parts, Write::Set);
+        multiplier.value_parts(y, x, parts, Write::Set);
     }
 
     fn bias(&self, linear: &Linear) -> &[f32] {

@@ -4,6 +4,7 @@
 //! that 16 products are one run of fused multiply-adds; backward, each vector's gradient is one run over
 //! its partners. Sixteen lanes are one AVX-512 register; other processors use several.
 
+use crate::buffer::Places;
 use crate::matrix::Write;
 use crate::network::DotInteraction;
 use crate::simd::multiversion;
@@ -60,8 +61,20 @@ pub fn dot_interaction(
     out: &mut [f32],
     scratch: &mut Vec<f32>,
 ) {
+    let out = (out, Places::rows(Dims::new(piece).width()));
+    interact(piece, x, embeddings, out, scratch);
+}
+
+/// [`dot_interaction`] with an output in any layout.
+pub(crate) fn interact(
+    piece: &DotInteraction,
+    x: &[f32],
+    embeddings: &[f32],
+    out: (&mut [f32], Places),
+    scratch: &mut Vec<f32>,
+) {
     let dims = Dims::new(piece);
-    let needed = dims.dim * dims.padded_n() + dims.n_pairs + LANES;
+    let needed = dims.dim * dims.padded_n() + dims.width() + LANES;
     // Whatever is there goes into lanes that nobody reads.
     if scratch.len() < needed {
         scratch.resize(needed, 0.0);
@@ -70,17 +83,18 @@ pub fn dot_interaction(
 }
 
 multiversion! {
-    fn forward_rows(dims: Dims, x: &[f32], embeddings: &[f32], out: &mut [f32], scratch: &mut [f32]) {
-        let (transposed, pairs) = scratch.split_at_mut(dims.dim * dims.padded_n());
+    fn forward_rows(dims: Dims, x: &[f32], embeddings: &[f32], out: (&mut [f32], Places), scratch: &mut [f32]) {
+        let (transposed, row) = scratch.split_at_mut(dims.dim * dims.padded_n());
         let samples = x.chunks_exact(dims.dim).zip(embeddings.chunks_exact((dims.n - 1) * dims.dim));
-        for ((x, e), out) in samples.zip(out.chunks_exact_mut(dims.width())) {
+        for (sample, (x, e)) in samples.enumerate() {
             transpose(dims, x, e, transposed);
+            let (copy, pairs) = row.split_at_mut(dims.dim);
+            copy.copy_from_slice(x);
             let vectors = std::iter::once(x).chain(e.chunks_exact(dims.dim));
             for (i, vector) in vectors.enumerate() {
                 products(vector, transposed, dims.padded_n(), i + dims.own, &mut pairs[dims.row(i)..]);
             }
-            out[..dims.dim].copy_from_slice(x);
-            out[dims.dim..].copy_from_slice(&pairs[..dims.n_pairs]);
+            out.1.write_row(out.0, sample, &row[..dims.width()]);
         }
     }
 }
@@ -141,9 +155,22 @@ pub fn dot_interaction_gradient(
     gradients: InteractionGradients<'_>,
     scratch: &mut Vec<f32>,
 ) {
+    let dy = (dy, Places::rows(Dims::new(piece).width()));
+    gradient_of_interaction(piece, x, embeddings, dy, gradients, scratch);
+}
+
+/// [`dot_interaction_gradient`] with the gradient of an output in any layout.
+pub(crate) fn gradient_of_interaction(
+    piece: &DotInteraction,
+    x: &[f32],
+    embeddings: &[f32],
+    dy: (&[f32], Places),
+    gradients: InteractionGradients<'_>,
+    scratch: &mut Vec<f32>,
+) {
     let dims = Dims::new(piece);
     scratch.clear();
-    scratch.resize(dims.n * dims.padded_dim(), 0.0);
+    scratch.resize(dims.n * dims.padded_dim() + dims.width(), 0.0);
     backward_rows(dims, x, embeddings, dy, gradients, scratch);
 }
 
@@ -152,17 +179,19 @@ multiversion! {
         dims: Dims,
         x: &[f32],
         embeddings: &[f32],
-        dy: &[f32],
+        dy: (&[f32], Places),
         gradients: InteractionGradients<'_>,
-        padded: &mut [f32],
+        scratch: &mut [f32],
     ) {
         let ((dx, write_x), (de, write_e)) = (gradients.x, gradients.embeddings);
+        let (padded, row) = scratch.split_at_mut(dims.n * dims.padded_dim());
         let fields = (dims.n - 1) * dims.dim;
         let inputs = x.chunks_exact(dims.dim).zip(embeddings.chunks_exact(fields));
         let outputs = dx.chunks_exact_mut(dims.dim).zip(de.chunks_exact_mut(fields));
-        for (((x, e), (dx, de)), dy) in inputs.zip(outputs).zip(dy.chunks_exact(dims.width())) {
+        for (sample, ((x, e), (dx, de))) in inputs.zip(outputs).enumerate() {
             pad(dims, x, e, padded);
-            let (copy, pairs) = dy.split_at(dims.dim);
+            dy.1.read_row(dy.0, sample, row);
+            let (copy, pairs) = row.split_at(dims.dim);
             let vectors = std::iter::once(&mut *dx).chain(de.chunks_exact_mut(dims.dim));
             for (i, out) in vectors.enumerate() {
                 let write = if i == 0 { write_x } else { write_e };
@@ -179,7 +208,14 @@ multiversion! {
 fn pad(dims: Dims, x: &[f32], e: &[f32], out: &mut [f32]) {
     let vectors = std::iter::once(x).chain(e.chunks_exact(dims.dim));
     for (vector, out) in vectors.zip(out.chunks_exact_mut(dims.padded_dim())) {
-        out[..dims.dim].copy_from_slice(vector);
+        let (lines, rest) = vector.as_chunks::<LANES>();
+        let (out, _) = out.as_chunks_mut::<LANES>();
+        for (line, out) in lines.iter().zip(out.iter_mut()) {
+            *out = *line;
+        }
+        if !rest.is_empty() {
+            out[lines.len()][..rest.len()].copy_from_slice(rest);
+        }
     }
 }
 

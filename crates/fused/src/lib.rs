@@ -12,6 +12,7 @@
 //! names the places.
 
 mod activations;
+mod buffer;
 mod chunk;
 mod error;
 mod forward;
@@ -24,6 +25,7 @@ mod matrix;
 mod mode;
 mod network;
 mod optim;
+mod panels;
 mod product;
 mod segments;
 mod simd;

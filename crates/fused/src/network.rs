@@ -119,6 +119,14 @@ pub enum Piece {
 }
 
 impl Piece {
+    /// What it writes.
+    pub fn output(&self) -> Value {
+        match self {
+            Self::Linear(linear) => linear.output,
+            Self::DotInteraction(piece) => piece.output,
+        }
+    }
+
     /// Whether it reads `value`.
     pub fn reads(&self, value: Value) -> bool {
         match self {

@@ -4,10 +4,11 @@ use std::ops::Range;
 
 use crate::activations::{ChunkInputs, Weights};
 use crate::chunk::{Chunk, bias_starts};
-use crate::matrix::{Mat, MatMut, Write};
+use crate::matrix::{Mat, Write};
 use crate::mode::Precision;
 use crate::network::{Linear, Network, Piece, Value};
 use crate::optim::{MAX_SLOTS, Update};
+use crate::panels::{Operand, OperandMut};
 use crate::product::{Multiplier, PackedMatrix, PackedParts};
 
 /// Rows of a weight that are one segment, at most: enough to pack the other operand of the gradient once
@@ -91,8 +92,8 @@ impl Segments {
     pub fn backward(
         &self,
         linear: &Linear,
-        mut dx: MatMut<'_>,
-        dy: Mat<'_>,
+        mut dx: OperandMut<'_>,
+        dy: Operand<'_>,
         write: Write,
         multiplier: &mut Multiplier,
     ) {
@@ -101,7 +102,7 @@ impl Segments {
             let write = if i == 0 { write } else { Write::Add };
             if let Some(weight) = &part.backward {
                 let dy = dy.columns(part.rows.clone());
-                multiplier.product_packed(dx.reborrow(), dy, weight, write);
+                multiplier.value_packed(dx.reborrow(), dy, weight, write);
             }
         }
     }
@@ -154,14 +155,20 @@ pub(crate) struct Trained<'a> {
 }
 
 impl Weights for Trained<'_> {
-    fn product(&self, linear: &Linear, y: MatMut<'_>, x: Mat<'_>, multiplier: &mut Multiplier) {
+    fn product(
+        &self,
+        linear: &Linear,
+        y: OperandMut<'_>,
+        x: Operand<'_>,
+        multiplier: &mut Multiplier,
+    ) {
         let segments = self.segments.of(linear);
         let part = |i: usize| segments[i].weight().forward.view();
         let parts = PackedParts {
             width: part(0).cols(),
             part: &part,
         };
-        multiplier.product_parts(y, x, parts, Write::Set);
+        multiplier.value_parts(y, x, parts, Write::Set);
     }
 
     fn bias(&self, linear: &Linear) -> &[f32] {

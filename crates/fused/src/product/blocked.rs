@@ -4,52 +4,37 @@
 use std::ops::Range;
 
 use super::kernel::{
-    Arithmetic, BLOCK_K, Columns, Kernel, Layout, Rows, Start, TILE_PANELS, TILE_ROWS, Tile,
-    kernel, tile_panels,
+    Arithmetic, BLOCK_K, COLUMN_PANELS, COLUMN_ROWS, Columns, Exact, InPanels, Kernel, Layout,
+    Rows, Start, TILE_PANELS, TILE_ROWS, Tile, column_kernel, kernel, tile_panels,
 };
+use super::operands::{Left, Right, Source};
 use super::pack::Part;
 use super::{LANES, Line, Scratch, bf16_is_available};
 use crate::matrix::{Mat, MatMut, Write};
+use crate::panels::{Operand, OperandMut, Panels};
 
 /// Columns of a block of the right operand.
 const BLOCK_COLUMNS: usize = 512;
-
-/// A right operand.
-#[derive(Clone, Copy)]
-pub(super) enum Right<'a> {
-    Plain(Mat<'a>),
-    Packed(Parts<'a>),
-}
-
-/// Packed matrices side by side, each as [`pack`] left it.
-#[derive(Clone, Copy)]
-pub(super) struct Parts<'a> {
-    /// Columns of each but the last; a multiple of [`TILE_COLUMNS`] when there are several.
-    pub width: usize,
-    pub part: &'a dyn Fn(usize) -> &'a [Line],
-}
 
 /// Columns of a tile.
 pub(super) const TILE_COLUMNS: usize = TILE_PANELS * LANES;
 
 /// `c = a·b` or `c += a·b`; shapes fit and are not empty.
 pub(super) fn product<A: Arithmetic>(
-    c: MatMut<'_>,
-    a: Mat<'_>,
+    c: OperandMut<'_>,
+    a: Left<'_>,
     b: Right<'_>,
     write: Write,
     scratch: &mut Scratch,
 ) {
-    assert!(bf16_is_available() && fits(a));
-    assert!(c.cols <= c.row_stride && (c.rows - 1) * c.row_stride + c.cols <= c.values.len());
-    match b {
-        Right::Plain(b) => assert!(fits(b)),
-        Right::Packed(parts) => {
-            assert!(c.cols <= parts.width || parts.width.is_multiple_of(TILE_COLUMNS));
-        }
-    }
+    check::<A>(a, b, c.cols());
+    let mut c = Sums::new(c);
     reserve::<A>(scratch, b, c.cols);
-    for block in blocks(a.cols, c.cols, block_k::<A>(a, b)) {
+    for block in blocks(a.k(), c.cols, block_k::<A>(a, b)) {
+        c.start = match write {
+            Write::Set if block.k.start == 0 => Start::Zero,
+            _ => Start::Values,
+        };
         // SAFETY: the processor has the instructions, the operands have all their elements, and the
         // buffers have room for a block and a tile.
         unsafe {
@@ -57,22 +42,55 @@ pub(super) fn product<A: Arithmetic>(
                 Right::Plain(b) => {
                     let to = scratch.right.as_mut_ptr().cast();
                     block.pack::<A>(b, to);
-                    Panels::Block(to)
+                    Source::Block(to)
                 }
-                Right::Packed(parts) => Panels::Parts(parts, a.cols),
+                Right::Packed(parts) => Source::Parts(parts, a.k()),
+                Right::Panels(b) => Source::Value(b),
             };
-            let sums = Sums {
-                values: &mut *c.values,
-                rows: c.rows,
-                row_stride: c.row_stride,
-                start: match write {
-                    Write::Set if block.k.start == 0 => Start::Zero,
-                    _ => Start::Values,
-                },
-            };
-            block.multiply::<A>(sums, a, scratch.left.as_mut_ptr().cast(), right);
+            block.multiply::<A>(&mut c, a, scratch.left.as_mut_ptr().cast(), right);
         }
     }
+}
+
+/// `c = dyᵀ·x` or `c += dyᵀ·x` for values one of which at least lies in panels; shapes fit and are not empty.
+pub(super) fn gradient(
+    c: MatMut<'_>,
+    dy: Operand<'_>,
+    x: Operand<'_>,
+    write: Write,
+    scratch: &mut Scratch,
+) {
+    let a = match dy {
+        Operand::Rows(dy) => Left::Rows(dy.t()),
+        Operand::Panels(dy) => Left::Transposed(dy),
+    };
+    let b = match x {
+        Operand::Rows(x) => Right::Plain(x),
+        Operand::Panels(x) => Right::Panels(x),
+    };
+    product::<Exact>(OperandMut::Rows(c), a, b, write, scratch);
+}
+
+/// Checks that the operands have all their elements and can be read by these kernels.
+fn check<A: Arithmetic>(a: Left<'_>, b: Right<'_>, n_columns: usize) {
+    assert!(bf16_is_available());
+    match a {
+        Left::Rows(a) => assert!(fits(a)),
+        Left::Panels(a) | Left::Transposed(a) => assert!(A::IN_PLACE && panels_fit(a)),
+    }
+    match b {
+        Right::Plain(b) => assert!(fits(b)),
+        Right::Packed(parts) => {
+            assert!(n_columns <= parts.width || parts.width.is_multiple_of(TILE_COLUMNS));
+        }
+        Right::Panels(b) => assert!(A::IN_PLACE && panels_fit(b)),
+    }
+}
+
+/// Whether all rows of all panels lie inside the slice.
+fn panels_fit(p: Panels<'_>) -> bool {
+    let before = p.cols.div_ceil(LANES).saturating_sub(1) * p.stride;
+    p.rows <= p.stride && before + p.rows <= p.lines.len()
 }
 
 /// Lines of a packed right operand of `k` rows and `n` columns.
@@ -98,9 +116,10 @@ pub(super) fn pack<A: Arithmetic>(b: Mat<'_>, to: &mut [Line]) {
 
 /// Values of `k` in a block of this product. A single row fits where a tile of many does, so that it need not
 /// be cut; a panel packed anew does not.
-fn block_k<A: Arithmetic>(a: Mat<'_>, b: Right<'_>) -> usize {
-    match b {
-        Right::Packed(_) if a.rows == 1 && a.col_stride == 1 && A::WORDS == 1 => {
+fn block_k<A: Arithmetic>(a: Left<'_>, b: Right<'_>) -> usize {
+    match (a, b) {
+        (Left::Panels(a), Right::Packed(_)) if a.rows == 1 => usize::MAX,
+        (Left::Rows(a), Right::Packed(_)) if a.rows == 1 && a.col_stride == 1 && A::WORDS == 1 => {
             TILE_ROWS * BLOCK_K
         }
         _ => BLOCK_K,
@@ -112,66 +131,13 @@ fn blocks(k: usize, n: usize, block_k: usize) -> impl Iterator<Item = Block> {
     (0..n).step_by(BLOCK_COLUMNS).flat_map(move |column| {
         (0..k).step_by(block_k).map(move |first| Block {
             columns: column..(column + BLOCK_COLUMNS).min(n),
-            k: first..(first + block_k).min(k),
+            k: first..first.saturating_add(block_k).min(k),
         })
     })
 }
 
-/// Where the packed panels of a block are.
-#[derive(Clone, Copy)]
-enum Panels<'a> {
-    /// Those of the block alone, from its first column on.
-    Block(*const u32),
-    /// Those of all columns and all `k`, of which there are so many.
-    Parts(Parts<'a>, usize),
-}
-
-impl Panels<'_> {
-    /// Columns from `column` on whose panels are one after the other.
-    fn run(&self, column: usize) -> usize {
-        match self {
-            Self::Block(_) => usize::MAX,
-            Self::Parts(parts, _) => parts.width - column % parts.width,
-        }
-    }
-
-    /// The first of `n` panels from a column of `block` on, and the words from one to the next.
-    ///
-    /// # Safety
-    /// Those of [`Self::Block`] are the block's.
-    unsafe fn at<A: Arithmetic>(
-        &self,
-        block: &Block,
-        column: usize,
-        n: usize,
-    ) -> (*const u32, usize) {
-        match *self {
-            Self::Block(first) => {
-                let panel = panel::<A>(block.k.len());
-                let i = (column - block.columns.start) / LANES;
-                // SAFETY: the column is one of the block.
-                (unsafe { first.add(i * panel) }, panel)
-            }
-            Self::Parts(parts, k) => {
-                let panel = panel::<A>(k);
-                let i = column % parts.width / LANES;
-                let lines = (parts.part)(column / parts.width);
-                // Asked here and not once before: a function may return something else every time.
-                assert!(
-                    lines.len() * LANES >= (i + n) * panel,
-                    "a part of a packed operand"
-                );
-                let step = block.k.start / A::STEP_K * Columns::<A>::STEP;
-                let first: *const u32 = lines.as_ptr().cast();
-                // SAFETY: the part has the columns and all their `k`.
-                (unsafe { first.add(i * panel + step) }, panel)
-            }
-        }
-    }
-}
-
 /// Words of a packed panel.
-fn panel<A: Arithmetic>(k: usize) -> usize {
+pub(super) fn panel<A: Arithmetic>(k: usize) -> usize {
     k.div_ceil(A::STEP_K) * Columns::<A>::STEP
 }
 
@@ -202,14 +168,38 @@ fn grow(buffer: &mut Vec<Line>, n_words: usize) {
 struct Sums<'a> {
     values: &'a mut [f32],
     rows: usize,
-    row_stride: usize,
+    cols: usize,
+    /// Values from a row to the next.
+    row: usize,
+    /// Values from the columns of a panel to those of the next.
+    column: usize,
     start: Start,
 }
 
+impl<'a> Sums<'a> {
+    fn new(c: OperandMut<'a>) -> Self {
+        let (rows, cols) = (c.rows(), c.cols());
+        let (values, row, column) = match c {
+            OperandMut::Rows(c) => (c.values, c.row_stride, LANES),
+            OperandMut::Panels(c) => (bytemuck::cast_slice_mut(c.lines), LANES, c.stride * LANES),
+        };
+        let last = (rows - 1) * row + (cols - 1) / LANES * column + (cols - 1) % LANES;
+        assert!(last < values.len(), "a result of {rows} × {cols} values");
+        Self {
+            values,
+            rows,
+            cols,
+            row,
+            column,
+            start: Start::Zero,
+        }
+    }
+}
+
 /// Columns of a product over a run of `k`.
-struct Block {
-    columns: Range<usize>,
-    k: Range<usize>,
+pub(super) struct Block {
+    pub columns: Range<usize>,
+    pub k: Range<usize>,
 }
 
 impl Block {
@@ -232,57 +222,102 @@ impl Block {
     }
 
     /// # Safety
-    /// The processor has AVX-512 F, BW and BF16, the ranges lie in the product, `a` is as [`fits`] wants
-    /// it, `c` has all its elements, `left` has room for a tile, and `right` is as [`Panels::at`] wants it.
+    /// The processor has AVX-512 F, BW and BF16, the ranges lie in the product, `a` is as [`check`] wants
+    /// it, `left` has room for a tile, and `right` is as [`Source::at`] wants it.
     unsafe fn multiply<A: Arithmetic>(
         &self,
-        mut c: Sums<'_>,
-        a: Mat<'_>,
+        c: &mut Sums<'_>,
+        a: Left<'_>,
         left: *mut u32,
-        right: Panels<'_>,
+        right: Source<'_>,
     ) {
-        // Tiles of equal height (give or take one): a low one at the end would be slow.
-        let n_tiles = c.rows.div_ceil(TILE_ROWS);
-        for tile in 0..n_tiles {
-            let rows = tile * c.rows / n_tiles..(tile + 1) * c.rows / n_tiles;
-            let part = self.left_part(a, &rows);
-            // SAFETY: the rows lie in `a` and `c`, and there are at most as many as a tile has.
-            unsafe {
-                if part.k_stride == 1 {
-                    A::pack_rows(left, part);
-                    self.row_of_tiles::<A>(&mut c, rows, left, right, kernel::<A, Rows<A>>);
-                } else {
-                    A::pack_panel(left, part);
-                    self.row_of_tiles::<A>(&mut c, rows, left, right, kernel::<A, Columns<A>>);
+        // SAFETY: the rows lie in `a` and `c`, and there are at most as many as a tile has.
+        unsafe {
+            match a {
+                Left::Rows(a) => {
+                    for rows in even_tiles(c.rows) {
+                        let tile = self.packed_tile::<A>(a, rows, left);
+                        self.row_of_tiles::<A>(c, tile, right);
+                    }
+                }
+                Left::Panels(a) => {
+                    for rows in even_tiles(c.rows) {
+                        let first = self.k.start / LANES * a.stride + rows.start;
+                        let tile = LeftTile {
+                            rows,
+                            words: a.lines[first..].as_ptr().cast(),
+                            run: a.stride * LANES,
+                            most_panels: tile_panels,
+                            kernel: kernel::<A, InPanels>,
+                        };
+                        self.row_of_tiles::<A>(c, tile, right);
+                    }
+                }
+                Left::Transposed(a) => {
+                    for first in (0..c.rows).step_by(COLUMN_ROWS) {
+                        let line = &a.lines[first / LANES * a.stride + self.k.start..];
+                        let words: *const u32 = line.as_ptr().cast();
+                        let tile = LeftTile {
+                            rows: first..(first + COLUMN_ROWS).min(c.rows),
+                            words: words.add(first % LANES),
+                            run: 0,
+                            most_panels: |_| COLUMN_PANELS,
+                            kernel: column_kernel,
+                        };
+                        self.row_of_tiles::<A>(c, tile, right);
+                    }
                 }
             }
         }
     }
 
-    fn left_part(&self, a: Mat<'_>, rows: &Range<usize>) -> Part {
+    /// Packs the rows of `a`.
+    ///
+    /// # Safety
+    /// As for [`multiply`](Self::multiply); there are at most [`TILE_ROWS`] rows.
+    unsafe fn packed_tile<A: Arithmetic>(
+        &self,
+        a: Mat<'_>,
+        rows: Range<usize>,
+        left: *mut u32,
+    ) -> LeftTile {
         let first = rows.start * a.row_stride + self.k.start * a.col_stride;
-        Part {
+        let part = Part {
             values: a.values[first..].as_ptr(),
             n: rows.len(),
             k: self.k.len(),
             stride: a.row_stride,
             k_stride: a.col_stride,
+        };
+        // SAFETY: the caller's promise.
+        let kernel: fn(usize, usize) -> Kernel = unsafe {
+            if part.k_stride == 1 {
+                A::pack_rows(left, part);
+                kernel::<A, Rows<A>>
+            } else {
+                A::pack_panel(left, part);
+                kernel::<A, Columns<A>>
+            }
+        };
+        LeftTile {
+            rows,
+            words: left,
+            run: 0,
+            most_panels: tile_panels,
+            kernel,
         }
     }
 
     /// # Safety
-    /// As for [`multiply`](Self::multiply); the left operand is packed too, and `kernel` reads its layout.
+    /// As for [`multiply`](Self::multiply); the kernel reads the layout of the tile.
     unsafe fn row_of_tiles<A: Arithmetic>(
         &self,
         c: &mut Sums<'_>,
-        rows: Range<usize>,
-        left: *const u32,
-        right: Panels<'_>,
-        kernel: fn(usize, usize) -> Kernel,
+        left: LeftTile,
+        right: Source<'_>,
     ) {
-        let (start, row) = (c.start, c.row_stride);
-        let c = &mut c.values[rows.start * row..];
-        let most = tile_panels(rows.len()) * LANES;
+        let rows = left.rows.len();
+        let most = (left.most_panels)(rows) * LANES;
         let mut column = self.columns.start;
         while column < self.columns.end {
             let width = most.min(self.columns.end - column).min(right.run(column));
@@ -290,19 +325,39 @@ impl Block {
             let in_last = width - (n_panels - 1) * LANES;
             // SAFETY: the caller's promise.
             let (b, panel) = unsafe { right.at::<A>(self, column, n_panels) };
+            let first = left.rows.start * c.row + column / LANES * c.column;
             let tile = Tile {
                 steps: self.k.len().div_ceil(A::STEP_K),
-                a: left,
+                a: left.words,
+                a_run: left.run,
                 b,
                 panel,
-                c: c[column..].as_mut_ptr(),
-                row,
+                c: c.values[first..].as_mut_ptr(),
+                row: c.row,
+                column: c.column,
                 mask: ((1u32 << in_last) - 1) as u16,
-                start,
+                start: c.start,
             };
-            // SAFETY: the tile lies in `c` and its operands are packed.
-            unsafe { kernel(rows.len(), n_panels)(&tile) };
+            // SAFETY: the tile lies in `c` and its operands are where the kernel reads them.
+            unsafe { (left.kernel)(rows, n_panels)(&tile) };
             column += width;
         }
     }
+}
+
+/// Some rows of the left operand.
+struct LeftTile {
+    rows: Range<usize>,
+    words: *const u32,
+    /// Words from a run of steps to the next.
+    run: usize,
+    /// Panels that so many rows are multiplied with at once.
+    most_panels: fn(usize) -> usize,
+    kernel: fn(usize, usize) -> Kernel,
+}
+
+/// The rows of tiles of equal height (give or take one): a low one at the end would be slow.
+fn even_tiles(n_rows: usize) -> impl Iterator<Item = Range<usize>> {
+    let n_tiles = n_rows.div_ceil(TILE_ROWS);
+    (0..n_tiles).map(move |tile| tile * n_rows / n_tiles..(tile + 1) * n_rows / n_tiles)
 }

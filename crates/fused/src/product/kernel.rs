@@ -32,6 +32,8 @@ pub(super) trait Arithmetic {
     const STEP_K: usize;
     /// Words that a step takes: one f32, one of two bf16, or two f32.
     const WORDS: usize;
+    /// Whether a word is an f32 as it is, so that a value in panels need not be packed.
+    const IN_PLACE: bool = false;
 
     /// `acc + a·b` for a word.
     ///
@@ -66,6 +68,7 @@ pub(super) struct Dot;
 impl Arithmetic for Exact {
     const STEP_K: usize = 1;
     const WORDS: usize = 1;
+    const IN_PLACE: bool = true;
 
     #[inline]
     #[target_feature(enable = "avx512f,avx512bf16")]
@@ -128,7 +131,7 @@ impl Arithmetic for Dot {
     }
 }
 
-/// Where a packed tile of the left operand has the words of a row and a step.
+/// Where a tile of the left operand has the words of a row and a step.
 pub(super) trait Layout {
     /// From a row to the next.
     const ROW: usize;
@@ -136,6 +139,8 @@ pub(super) trait Layout {
     const STEP: usize;
     /// From a step's first word to its second.
     const ODD: usize;
+    /// Steps that lie so; the next ones begin [`Tile::a_run`] words further on.
+    const RUN: usize = usize::MAX;
 }
 
 /// Row after row, all the first words of a row before the second ones.
@@ -143,6 +148,16 @@ pub(super) struct Rows<A>(A);
 
 /// Step after step, like a panel of the right operand.
 pub(super) struct Columns<A>(A);
+
+/// Rows of a value in panels: a line is 16 steps of a row.
+pub(super) struct InPanels;
+
+impl Layout for InPanels {
+    const ROW: usize = LANES;
+    const STEP: usize = 1;
+    const ODD: usize = 0;
+    const RUN: usize = LANES;
+}
 
 impl<A: Arithmetic> Layout for Rows<A> {
     /// A line more than needed, so that the rows do not all fall into the same set of the cache.
@@ -161,8 +176,10 @@ impl<A: Arithmetic> Layout for Columns<A> {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Tile {
     pub steps: usize,
-    /// The packed rows of the left operand.
+    /// The rows of the left operand.
     pub a: *const u32,
+    /// Words from a run of steps to the next, for layouts that have several.
+    pub a_run: usize,
     /// The packed panels of the right operand.
     pub b: *const u32,
     /// Words from a panel to the next.
@@ -170,6 +187,8 @@ pub(super) struct Tile {
     pub c: *mut f32,
     /// Values from a row of `c` to the next.
     pub row: usize,
+    /// Values from the columns of a panel to those of the next.
+    pub column: usize,
     /// The columns that `c` has in the last panel.
     pub mask: __mmask16,
     /// Whether the sums start from what `c` has, or from 0.
@@ -186,25 +205,60 @@ pub(super) enum Start {
 /// A micro-kernel.
 pub(super) type Kernel = unsafe fn(&Tile);
 
+/// The micro-kernels of an arithmetic and a layout of the left operand.
+struct Kernels<A, L>(A, L);
+
+macro_rules! row {
+    ($m:literal: $($n:literal)*) => {
+        [$(multiply::<A, L, $m, $n> as Kernel),*]
+    };
+}
+
+macro_rules! rows {
+    ($($m:literal)*) => {
+        [$(row!($m: 1 2)),*]
+    };
+}
+
+impl<A: Arithmetic, L: Layout> Kernels<A, L> {
+    const ONE_ROW: [Kernel; 8] = row!(1: 1 2 3 4 5 6 7 8);
+    const TWO_ROWS: [Kernel; 4] = row!(2: 1 2 3 4);
+    const THREE_ROWS: [Kernel; 4] = row!(3: 1 2 3 4);
+    const MORE: [[Kernel; TILE_PANELS]; TILE_ROWS - 3] = rows!(4 5 6 7 8 9 10 11 12 13 14);
+}
+
 /// The micro-kernel for a number of rows (at most [`TILE_ROWS`]) and panels (at most [`tile_panels`]).
 pub(super) fn kernel<A: Arithmetic, L: Layout>(rows: usize, panels: usize) -> Kernel {
-    macro_rules! row {
-        ($m:literal: $($n:literal)*) => {
-            [$(multiply::<A, L, $m, $n> as Kernel),*]
-        };
-    }
-    macro_rules! table {
-        ($($m:literal)*) => {
-            [$(row!($m: 1 2)),*]
-        };
-    }
-    let table: [[Kernel; TILE_PANELS]; TILE_ROWS] = table!(1 2 3 4 5 6 7 8 9 10 11 12 13 14);
     match rows {
-        1 => row!(1: 1 2 3 4 5 6 7 8)[panels - 1],
-        2 => row!(2: 1 2 3 4)[panels - 1],
-        3 => row!(3: 1 2 3 4)[panels - 1],
-        _ => table[rows - 1][panels - 1],
+        1 => Kernels::<A, L>::ONE_ROW[panels - 1],
+        2 => Kernels::<A, L>::TWO_ROWS[panels - 1],
+        3 => Kernels::<A, L>::THREE_ROWS[panels - 1],
+        _ => Kernels::<A, L>::MORE[rows - 4][panels - 1],
     }
+}
+
+/// Rows of a tile whose left operand is a value in panels, transposed: half a line, so that no tile lies in
+/// two panels.
+pub(super) const COLUMN_ROWS: usize = 8;
+
+/// Panels of such a tile.
+pub(super) const COLUMN_PANELS: usize = 3;
+
+/// As [`kernel`], for at most [`COLUMN_ROWS`] rows and [`COLUMN_PANELS`] panels, the left operand step after step.
+pub(super) fn column_kernel(rows: usize, panels: usize) -> Kernel {
+    type A = Exact;
+    type L = Columns<Exact>;
+    const KERNELS: [[Kernel; COLUMN_PANELS]; COLUMN_ROWS] = [
+        row!(1: 1 2 3),
+        row!(2: 1 2 3),
+        row!(3: 1 2 3),
+        row!(4: 1 2 3),
+        row!(5: 1 2 3),
+        row!(6: 1 2 3),
+        row!(7: 1 2 3),
+        row!(8: 1 2 3),
+    ];
+    KERNELS[rows - 1][panels - 1]
 }
 
 /// Computes a tile of `M` rows and `N` panels.
@@ -218,7 +272,7 @@ unsafe fn multiply<A: Arithmetic, L: Layout, const M: usize, const N: usize>(til
     let mut acc = [[_mm512_setzero_ps(); N]; M];
     // SAFETY: all places lie in the tile's operands, which the caller vouches for.
     unsafe {
-        let c = |i: usize, j: usize| tile.c.add(i * tile.row + j * LANES);
+        let c = |i: usize, j: usize| tile.c.add(i * tile.row + j * tile.column);
         if tile.start == Start::Values {
             for (i, acc) in acc.iter_mut().enumerate() {
                 for (j, acc) in acc.iter_mut().enumerate() {
@@ -226,19 +280,31 @@ unsafe fn multiply<A: Arithmetic, L: Layout, const M: usize, const N: usize>(til
                 }
             }
         }
-        for step in 0..tile.steps {
-            // The odd word comes first, as in `vdpbf16ps`.
-            for word in (0..A::WORDS).rev() {
-                let a = tile.a.add(step * L::STEP + word * L::ODD);
-                let b = tile.b.add((step * A::WORDS + word) * LANES);
-                let b: [__m512i; N] =
-                    std::array::from_fn(|j| _mm512_load_si512(b.add(j * tile.panel).cast()));
-                for (i, acc) in acc.iter_mut().enumerate() {
-                    let a = _mm512_set1_epi32(*a.add(i * L::ROW) as i32);
-                    for (acc, b) in acc.iter_mut().zip(b) {
-                        *acc = A::multiply_add(*acc, a, b);
+        let (mut run_a, mut run_b, mut left) = (tile.a, tile.b, tile.steps);
+        while left > 0 {
+            let steps = left.min(L::RUN);
+            for step in 0..steps {
+                // The odd word comes first, as in `vdpbf16ps`.
+                for word in (0..A::WORDS).rev() {
+                    let a = run_a.add(step * L::STEP + word * L::ODD);
+                    let b = run_b.add((step * A::WORDS + word) * LANES);
+                    // Not `from_fn`, which is not always inlined.
+                    let mut columns = [_mm512_setzero_si512(); N];
+                    for (j, column) in columns.iter_mut().enumerate() {
+                        *column = _mm512_load_si512(b.add(j * tile.panel).cast());
+                    }
+                    for (i, acc) in acc.iter_mut().enumerate() {
+                        let a = _mm512_set1_epi32(*a.add(i * L::ROW) as i32);
+                        for (acc, b) in acc.iter_mut().zip(columns) {
+                            *acc = A::multiply_add(*acc, a, b);
+                        }
                     }
                 }
+            }
+            left -= steps;
+            if left > 0 {
+                run_a = run_a.add(tile.a_run);
+                run_b = run_b.add(steps * A::WORDS * LANES);
             }
         }
         for (i, acc) in acc.iter().enumerate() {

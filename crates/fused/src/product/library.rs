@@ -2,6 +2,7 @@
 
 use super::{fill_trivial, is_trivial};
 use crate::matrix::{Mat, MatMut, Write};
+use crate::panels::OperandMut;
 
 /// `c = a·b` or `c += a·b` in f32, by the `gemm` crate's kernels for this processor, on the calling thread.
 ///
@@ -15,8 +16,8 @@ pub fn product(c: MatMut<'_>, a: Mat<'_>, b: Mat<'_>, write: Write) {
         (c.rows, b.rows, c.cols),
         "shapes of a product"
     );
-    if is_trivial(&c, a.cols) {
-        return fill_trivial(c, write);
+    if is_trivial([c.rows, c.cols, a.cols]) {
+        return fill_trivial(OperandMut::Rows(c), write);
     }
     debug_assert!(fits(a) && fits(b));
     // SAFETY: both operands have at least one element and their last one lies inside their slices,

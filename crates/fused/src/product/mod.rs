@@ -17,6 +17,8 @@ mod blocked;
 mod kernel;
 mod library;
 #[cfg(target_arch = "x86_64")]
+mod operands;
+#[cfg(target_arch = "x86_64")]
 mod pack;
 mod packed;
 mod pages;
@@ -33,6 +35,7 @@ pub use steady::steady_product;
 
 use crate::matrix::{Mat, MatMut, Write};
 use crate::mode::Precision;
+use crate::panels::{Operand, OperandMut};
 
 /// Buffers that operands are packed into; reused, so that nothing is allocated after warm-up.
 #[derive(Debug, Default)]
@@ -46,10 +49,10 @@ struct Scratch {
 /// A cache line of 32-bit words: pairs of bf16 or f32, as the engine likes it.
 #[repr(C, align(64))]
 #[derive(Clone, Copy, Debug, Default, bytemuck::Pod, bytemuck::Zeroable)]
-struct Line([u32; LANES]);
+pub(crate) struct Line([u32; LANES]);
 
 /// 32-bit words in an AVX-512 register.
-const LANES: usize = 16;
+pub(crate) const LANES: usize = 16;
 
 /// Whether this processor has AVX-512 BF16.
 pub fn bf16_is_available() -> bool {
@@ -60,6 +63,11 @@ pub fn bf16_is_available() -> bool {
     }
     #[cfg(not(target_arch = "x86_64"))]
     false
+}
+
+/// Whether products of this precision read values in panels, on this processor.
+pub(crate) fn reads_panels(precision: Precision) -> bool {
+    precision == Precision::F32 && bf16_is_available()
 }
 
 /// Products of one thread, in one precision. Never starts a thread: a batch is cut over threads, not a
@@ -94,9 +102,7 @@ impl Multiplier {
     /// # Panics
     /// When the shapes do not fit.
     pub fn product_packed(&mut self, c: MatMut<'_>, a: Mat<'_>, b: &PackedMatrix, write: Write) {
-        let width = b.view().cols().max(1);
-        let part = |_| b.view();
-        self.product_parts(c, a, PackedParts { width, part: &part }, write);
+        self.value_packed(OperandMut::Rows(c), Operand::Rows(a), b, write);
     }
 
     /// As [`product_packed`](Self::product_packed), with the columns of the right operand in several parts.
@@ -104,7 +110,57 @@ impl Multiplier {
     /// # Panics
     /// When the shapes do not fit.
     pub fn product_parts(&mut self, c: MatMut<'_>, a: Mat<'_>, b: PackedParts<'_>, write: Write) {
+        self.value_parts(OperandMut::Rows(c), Operand::Rows(a), b, write);
+    }
+
+    /// [`product_packed`](Self::product_packed) of values in any layout.
+    pub(crate) fn value_packed(
+        &mut self,
+        c: OperandMut<'_>,
+        a: Operand<'_>,
+        b: &PackedMatrix,
+        write: Write,
+    ) {
+        let width = b.view().cols().max(1);
+        let part = |_| b.view();
+        self.value_parts(c, a, PackedParts { width, part: &part }, write);
+    }
+
+    /// [`product_parts`](Self::product_parts) of values in any layout.
+    pub(crate) fn value_parts(
+        &mut self,
+        c: OperandMut<'_>,
+        a: Operand<'_>,
+        b: PackedParts<'_>,
+        write: Write,
+    ) {
         b.multiply(c, a, write, &mut self.scratch);
+    }
+
+    /// `c = dyᵀ·x` or `c += dyᵀ·x` for values in any layout: `dy` is `[k, m]`, `x` `[k, n]`.
+    pub(crate) fn gradient(
+        &mut self,
+        c: MatMut<'_>,
+        dy: Operand<'_>,
+        x: Operand<'_>,
+        write: Write,
+    ) {
+        if let (Operand::Rows(dy), Operand::Rows(x)) = (dy, x) {
+            return self.product(c, dy.t(), x, write);
+        }
+        let shape = (c.rows, x.rows(), c.cols);
+        assert_eq!(
+            (dy.cols(), dy.rows(), x.cols()),
+            shape,
+            "shapes of a product"
+        );
+        if is_trivial([c.rows, c.cols, x.rows()]) {
+            return fill_trivial(OperandMut::Rows(c), write);
+        }
+        #[cfg(target_arch = "x86_64")]
+        blocked::gradient(c, dy, x, write, &mut self.scratch);
+        #[cfg(not(target_arch = "x86_64"))]
+        unreachable!("only AVX-512 reads panels");
     }
 }
 
@@ -165,8 +221,8 @@ impl Engine {
     fn product(self, c: MatMut<'_>, a: Mat<'_>, b: Mat<'_>, write: Write, scratch: &mut Scratch) {
         let shape = (c.rows, b.rows, c.cols);
         assert_eq!((a.rows, a.cols, b.cols), shape, "shapes of a product");
-        if is_trivial(&c, a.cols) {
-            return fill_trivial(c, write);
+        if is_trivial([c.rows, c.cols, a.cols]) {
+            return fill_trivial(OperandMut::Rows(c), write);
         }
         match self {
             Self::Library if vector::fits(a, b) => {
@@ -175,16 +231,19 @@ impl Engine {
             Self::Library => product(c, a, b, write),
             Self::Portable => portable::product(c, a, b, write, scratch),
             #[cfg(target_arch = "x86_64")]
-            _ => self.blocked(c, a, blocked::Right::Plain(b), write, scratch),
+            _ => {
+                let (c, a) = (OperandMut::Rows(c), operands::Left::Rows(a));
+                self.blocked(c, a, operands::Right::Plain(b), write, scratch);
+            }
         }
     }
 
     #[cfg(target_arch = "x86_64")]
     fn blocked(
         self,
-        c: MatMut<'_>,
-        a: Mat<'_>,
-        b: blocked::Right<'_>,
+        c: OperandMut<'_>,
+        a: operands::Left<'_>,
+        b: operands::Right<'_>,
         write: Write,
         scratch: &mut Scratch,
     ) {
@@ -198,11 +257,11 @@ impl Engine {
 }
 
 /// Whether there is nothing to multiply.
-fn is_trivial(c: &MatMut<'_>, k: usize) -> bool {
-    c.is_empty() || k == 0
+fn is_trivial(shape: [usize; 3]) -> bool {
+    shape.contains(&0)
 }
 
-fn fill_trivial(c: MatMut<'_>, write: Write) {
+fn fill_trivial(c: OperandMut<'_>, write: Write) {
     if write == Write::Set {
         c.fill(0.0);
     }

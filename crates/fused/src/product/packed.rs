@@ -3,10 +3,11 @@
 use super::pages::Pages;
 use super::{Engine, LANES, Line, Scratch, fill_trivial, is_trivial};
 #[cfg(target_arch = "x86_64")]
-use super::{blocked, kernel};
+use super::{blocked, kernel, operands};
 use crate::FusedError;
 use crate::matrix::{Mat, MatMut, Write};
 use crate::mode::Precision;
+use crate::panels::{Operand, OperandMut};
 
 /// A right operand `[k, n]` laid out for the products of one precision.
 #[derive(Debug)]
@@ -171,34 +172,43 @@ pub struct PackedParts<'a> {
 }
 
 impl PackedParts<'_> {
-    pub(super) fn multiply(self, c: MatMut<'_>, a: Mat<'_>, write: Write, scratch: &mut Scratch) {
+    pub(super) fn multiply(
+        self,
+        c: OperandMut<'_>,
+        a: Operand<'_>,
+        write: Write,
+        scratch: &mut Scratch,
+    ) {
         self.check(&c, a);
-        if is_trivial(&c, a.cols) {
+        if is_trivial([c.rows(), c.cols(), a.cols()]) {
             return fill_trivial(c, write);
         }
         let engine = (self.part)(0).form.engine;
-        match engine {
-            Engine::Library | Engine::Portable => self.one_by_one(c, a, write, scratch),
+        match (engine, c, a) {
+            (Engine::Library | Engine::Portable, OperandMut::Rows(c), Operand::Rows(a)) => {
+                self.one_by_one(c, a, write, scratch);
+            }
             #[cfg(target_arch = "x86_64")]
-            _ => {
+            (Engine::Exact | Engine::Fma | Engine::Dot, c, a) => {
                 let part = |i| (self.part)(i).lines;
-                let parts = blocked::Parts {
+                let parts = operands::Parts {
                     width: self.width,
                     part: &part,
                 };
-                engine.blocked(c, a, blocked::Right::Packed(parts), write, scratch);
+                engine.blocked(c, a.into(), operands::Right::Packed(parts), write, scratch);
             }
+            (engine, ..) => unreachable!("{engine:?} does not read panels"),
         }
     }
 
-    fn check(&self, c: &MatMut<'_>, a: Mat<'_>) {
-        assert_eq!(a.rows, c.rows, "rows of a product");
+    fn check(&self, c: &OperandMut<'_>, a: Operand<'_>) {
+        assert_eq!(a.rows(), c.rows(), "rows of a product");
         let engine = (self.part)(0).form.engine;
-        for (i, first) in (0..c.cols).step_by(self.width).enumerate() {
+        for (i, first) in (0..c.cols()).step_by(self.width).enumerate() {
             let expected = Form {
                 engine,
-                rows: a.cols,
-                cols: self.width.min(c.cols - first),
+                rows: a.cols(),
+                cols: self.width.min(c.cols() - first),
             };
             assert_eq!((self.part)(i).form, expected, "part {i} of a product");
         }

@@ -66,10 +66,10 @@ impl Case {
             return Vec::new();
         }
         let mut c = self.c.clone();
-        let out = MatMut::row_major(&mut c, self.m, self.n);
+        let out = OperandMut::Rows(MatMut::row_major(&mut c, self.m, self.n));
         let part = |i: usize| parts[i].view();
         let parts = PackedParts { width, part: &part };
-        parts.multiply(out, self.a(), self.write, scratch);
+        parts.multiply(out, Operand::Rows(self.a()), self.write, scratch);
         c
     }
 

@@ -19,6 +19,7 @@ mod error;
 mod prepare;
 mod reader;
 mod recipe;
+mod scale;
 mod split;
 mod vocabulary;
 
@@ -29,8 +30,10 @@ pub use pack::BLOCK_ROWS;
 pub use prepare::{Pass, PrepareOptions, PrepareReport, Progress, prepare};
 pub use reader::{BadRows, MISSING, ReadProgress, RowReader, Rows};
 pub use recipe::{
-    Attribute, Column, DenseColumn, Edition, FeatureValues, FieldColumn, FieldKind, Format,
-    NamedFile, RatingRule, Recipe, SplitRule, Transform,
+    Address, Attribute, CellKind, Column, CsvRule, DenseColumn, Edition, FeatureSpan,
+    FeatureValues, FieldColumn, FieldKind, Format, Ignored, LabelRule, NamedFile, OnMissing,
+    RatingRule, Recipe, Scale, SparseRule, SplitRule, Target, Transform,
 };
+pub use scale::DenseScale;
 pub use split::{Split, Splitter};
 pub use vocabulary::{FieldVocabulary, OOV, Vocabulary};

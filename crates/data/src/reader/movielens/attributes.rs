@@ -135,6 +135,11 @@ pub fn flags(cells: &[&[u8]]) -> Result<u64, (usize, &'static str)> {
     bits.sum()
 }
 
+/// The genres of a set.
+pub fn genres_of(set: u64) -> impl Iterator<Item = u64> {
+    (0..GENRES.len() as u64).filter(move |genre| set >> genre & 1 == 1)
+}
+
 fn position(names: &[&str], cell: &[u8]) -> Option<u64> {
     let found = names.iter().position(|name| name.as_bytes() == cell);
     found.map(|k| k as u64)

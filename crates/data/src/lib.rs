@@ -1,6 +1,7 @@
 //! From raw CTR files to batches.
 //!
-//! - A [`Recipe`] describes a dataset: its columns, its split, its rare-id rule.
+//! - A [`Recipe`] describes a dataset: its columns, its split, its rare-id rule. Formats are tab-separated
+//!   lines, CSV with a header, libFM, libSVM, libFFM and MovieLens.
 //! - [`prepare`] reads the raw files (plain, gzip or zstd) and makes a folder: packed columns for each
 //!   split, the vocabulary of the training split, and a description.
 //! - [`Dataset`] opens the folder, and [`Dataset::batches`] hands out seeded, prefetched batches.

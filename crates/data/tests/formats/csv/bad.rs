@@ -85,11 +85,8 @@ fn all_lines_of_a_bad_row_count() {
         (3, [4, 2, 2])
     );
     // A quote that nothing closes takes all the rest.
-    let open = files(
-        TRAIN,
-        &[OTHER, "x,14102100,10,\"a,P,5\n", OTHER, OTHER].concat(),
-        OTHER,
-    );
+    let rest = "x,14102100,10,\"a,P,5\n".to_owned() + &"x,14102100,10,a,P,5\n".repeat(4);
+    let open = files(TRAIN, &[OTHER, &rest].concat(), OTHER);
     let place = "validation.csv:4: column 4 (`genres`): expected a closing quote before the end of the file";
     refused(RECIPE, &open, 4, &["more than 4 bad rows", place]);
     let prepared = prepare_folder(RECIPE, &open, 5).unwrap();

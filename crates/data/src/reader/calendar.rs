@@ -36,7 +36,7 @@ fn parts(cell: &[u8]) -> Result<[u64; 4], &'static str> {
 /// Days of a month of the years 2000 to 2099.
 fn days(year: u64, month: u64) -> u64 {
     match month {
-        2 if year % 4 == 0 => 29,
+        2 if year.is_multiple_of(4) => 29,
         2 => 28,
         4 | 6 | 9 | 11 => 30,
         _ => 31,

@@ -95,6 +95,9 @@ pub fn layout(source: &Source<'_>, raw: &RawRecipe, address: Address) -> Result<
     })
 }
 
+/// First and last address of a field, none where it takes all that are left, and its name.
+type NamedSpan = (Option<(u64, u64)>, String);
+
 /// What has been given a meaning so far.
 struct Spans<'a> {
     source: &'a Source<'a>,
@@ -284,7 +287,7 @@ impl<'a> Spans<'a> {
         &self,
         listed: &Spanned<String>,
         group: &RawField,
-    ) -> Result<Vec<(Option<(u64, u64)>, String)>, DataError> {
+    ) -> Result<Vec<NamedSpan>, DataError> {
         let spans = match self.address {
             Address::Index => ranges::spans(listed.get_ref(), 0),
             Address::Field => ranges::numbers(listed.get_ref(), 0)

@@ -4,7 +4,7 @@ use crate::reader::MISSING;
 use crate::reader::cell::whole;
 
 /// The genres in the order of 100K's `u.genre`.
-const GENRES: [&str; 19] = [
+pub const GENRES: [&str; 19] = [
     "unknown",
     "Action",
     "Adventure",

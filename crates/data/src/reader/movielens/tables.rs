@@ -5,7 +5,8 @@ use std::collections::hash_map::Entry;
 use std::path::{Path, PathBuf};
 
 use super::attributes::{
-    age, flags, gender, genres, occupation_name, occupation_number, release_year, title_year, zip,
+    GENRES, age, flags, gender, genres, occupation_name, occupation_number, release_year,
+    title_year, zip,
 };
 use crate::reader::BadRows;
 use crate::reader::cell::whole;
@@ -27,33 +28,19 @@ const MOVIE_1M: Layout = Layout {
 };
 const MOVIE_100K: Layout = Layout {
     separator: "|",
-    names: &[
-        "item",
-        "title",
-        "release date",
-        "video release date",
-        "URL",
-        "unknown",
-        "Action",
-        "Adventure",
-        "Animation",
-        "Children's",
-        "Comedy",
-        "Crime",
-        "Documentary",
-        "Drama",
-        "Fantasy",
-        "Film-Noir",
-        "Horror",
-        "Musical",
-        "Mystery",
-        "Romance",
-        "Sci-Fi",
-        "Thriller",
-        "War",
-        "Western",
-    ],
+    names: &with_genres(["item", "title", "release date", "video release date", "URL"]),
 };
+
+/// Names before the genres, each of which has a column.
+const fn with_genres(before: [&'static str; 5]) -> [&'static str; 5 + GENRES.len()] {
+    let mut names = [""; 5 + GENRES.len()];
+    let mut i = 0;
+    while i < names.len() {
+        names[i] = if i < 5 { before[i] } else { GENRES[i - 5] };
+        i += 1;
+    }
+    names
+}
 
 /// A file by ids.
 pub struct Table<T> {

@@ -182,6 +182,9 @@ fn large(end: &str) -> String {
     (0..35_000).map(row).collect()
 }
 
+/// Names and bytes of input files.
+type Files = Vec<(&'static str, Vec<u8>)>;
+
 #[test]
 fn the_form_of_the_input_and_the_threads_do_not_matter() {
     let text = [HEADER, &large("\n")].concat();
@@ -195,7 +198,7 @@ fn the_form_of_the_input_and_the_threads_do_not_matter() {
     let second = [HEADER, &second[cut..]].concat().into_bytes();
     let text = text.into_bytes();
     let zstd = zstd::encode_all(&text[..], 1).unwrap();
-    let forms: [(&str, Vec<(&str, Vec<u8>)>); 4] = [
+    let forms: [(&str, Files); 4] = [
         ("gzip", vec![("a.csv.gz", gzip(&text))]),
         ("zstd", vec![("a.csv.zst", zstd)]),
         ("CRLF", vec![("a.csv", crlf)]),

@@ -262,12 +262,13 @@ impl Current {
             }
             wanted = bytes.len() + CHUNK;
             if bytes.len() > LONGEST_LINE {
+                let quotes = self.header.as_ref().map_or("", |_| " outside quotes");
                 return Err(DataError::ColumnCount {
                     path: self.path.to_path_buf(),
                     line: self.next_line,
                     expected: 1,
                     found: 0,
-                    missing: format!(": no line end within {LONGEST_LINE} bytes"),
+                    missing: format!(": no line end{quotes} within {LONGEST_LINE} bytes"),
                 });
             }
         }

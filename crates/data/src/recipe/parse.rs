@@ -5,7 +5,7 @@ use std::path::Path;
 
 use toml::Spanned;
 
-use super::raw::{RawFormat, RawRecipe};
+use super::raw::{RawDense, RawFormat, RawRecipe};
 use super::{
     Address, Column, DenseColumn, Edition, FieldColumn, Format, NamedFile, Recipe, columns, csv,
     libfm, movielens, ranges, sparse, split,
@@ -91,6 +91,7 @@ pub fn parse(text: &str, path: &Path) -> Result<Recipe, DataError> {
     let source = Source { text, path };
     let raw: RawRecipe =
         toml::from_str(text).map_err(|e| source.error(e.span(), explain(e.message())))?;
+    check_missing(&source, &raw.dense)?;
     let layout = match raw.format {
         RawFormat::Tsv => columns::layout(&source, &raw),
         RawFormat::Csv => csv::layout(&source, &raw),
@@ -119,6 +120,19 @@ pub fn parse(text: &str, path: &Path) -> Result<Recipe, DataError> {
         defaults_train: raw.train,
         source: text.to_owned(),
     })
+}
+
+/// What takes the place of missing numbers has to be one itself, whatever its transform.
+fn check_missing(source: &Source<'_>, dense: &[RawDense]) -> Result<(), DataError> {
+    let is_number = |value: f64| value.abs() <= f64::from(f32::MAX);
+    let mut given = dense.iter().filter_map(|group| group.missing.as_ref());
+    match given.find(|missing| !is_number(*missing.get_ref())) {
+        None => Ok(()),
+        Some(missing) => {
+            let message = "expected a number that 32 bits can hold as `missing`";
+            Err(source.error(Some(missing.span()), message.into()))
+        }
+    }
 }
 
 /// A name that can be that of a folder on any system.

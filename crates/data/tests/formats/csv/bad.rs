@@ -191,6 +191,11 @@ fn files_without_rows_are_refused() {
 fn mistakes_in_recipes_are_named() {
     let cases = [
         (
+            "missing = -1",
+            "missing = nan",
+            "expected a number that 32 bits can hold as `missing`",
+        ),
+        (
             "column = \"rating\"",
             "column = 6",
             "expected the name of a column in the header",

@@ -76,17 +76,17 @@ shares = { train = 8, validation = 1, test = 1 }
 
 fn movielens_files() -> Vec<(&'static str, String)> {
     let mut stream = SEED.stream("ratings", 0);
-    let rating = |i| {
+    let rating = |i: u64| {
         let (user, item, is_liked) = draw(&mut stream);
         let stars = if is_liked { 4 + i % 2 } else { 1 + i % 3 };
         format!("{user}::{item}::{stars}::{}\n", 1_000_000_000 + i * 60)
     };
-    let ratings = (0..N_ROWS).map(rating).collect();
-    let user = |id| {
+    let ratings: String = (0..N_ROWS).map(rating).collect();
+    let user = |id: u64| {
         let gender = ["F", "M"][id as usize % 2];
         format!("{id}::{gender}::25::{}::0000{}\n", id % 21, id % 7)
     };
-    let movie = |id| {
+    let movie = |id: u64| {
         let genres = ["Drama", "Drama|War", "Action|Comedy|War"][id as usize % 3];
         format!("{id}::Film {id} ({})::{genres}\n", 1990 + id % 9)
     };

@@ -8,6 +8,7 @@ use slimbed_files::IoContext;
 
 use crate::batches::{BatchOptions, Batches};
 use crate::pack::PackReader;
+use crate::scale::DenseScale;
 use crate::{DataError, Split, Vocabulary};
 
 /// The version of `meta.json` and of the folder's layout.
@@ -28,6 +29,9 @@ pub struct Meta {
     pub seed: u64,
     /// Names of the dense features.
     pub dense: Vec<String>,
+    /// How dense features were scaled, those that were.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub scales: Vec<DenseScale>,
     /// The fields.
     pub fields: Vec<FieldInfo>,
     /// The splits in the order training, validation, test.

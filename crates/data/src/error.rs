@@ -55,12 +55,64 @@ pub enum DataError {
         line: u64,
         /// The column, from 1.
         column: usize,
-        /// Name of the column in the recipe.
+        /// Name of the column in the recipe or in the header, and of what is made of it where that is called
+        /// otherwise.
         name: String,
         /// What has to be there.
         expected: &'static str,
         /// What is there, shortened.
         found: String,
+    },
+    /// A line lacks a feature of a field that needs one.
+    #[error(
+        "{}:{line}: field `{field}`: expected a feature of it (`missing = \"category\"` in the recipe makes a \
+         category of none), found none among {n_features} features",
+        path.display()
+    )]
+    NoFeature {
+        /// The file.
+        path: PathBuf,
+        /// The line, from 1.
+        line: u64,
+        /// The field.
+        field: String,
+        /// Features of the line.
+        n_features: usize,
+    },
+    /// A name in a header is not one that the recipe and the names before allow.
+    #[error(
+        "{}:{line}: column {column} of the header: expected {expected}, found `{name}`",
+        path.display()
+    )]
+    Header {
+        /// The file.
+        path: PathBuf,
+        /// The line, from 1.
+        line: u64,
+        /// The column, from 1.
+        column: usize,
+        /// What has to be there.
+        expected: String,
+        /// The name, shortened.
+        name: String,
+    },
+    /// A header lacks a column of the recipe.
+    #[error(
+        "{}:1: expected a column `{column}` for `{used_for}` in the header, found none in {n_columns} \
+         columns{nearest}",
+        path.display()
+    )]
+    NoColumn {
+        /// The file.
+        path: PathBuf,
+        /// The name that the recipe gives.
+        column: String,
+        /// What is made of the column.
+        used_for: String,
+        /// Columns of the header.
+        n_columns: usize,
+        /// The name most like it.
+        nearest: String,
     },
     /// A row names something that another file has to describe.
     #[error(

@@ -1,6 +1,7 @@
 //! From raw CTR files to batches.
 //!
-//! - A [`Recipe`] describes a dataset: its columns, its split, its rare-id rule.
+//! - A [`Recipe`] describes a dataset: its columns, its split, its rare-id rule. Formats are tab-separated
+//!   lines, CSV with a header, libFM, libSVM, libFFM and MovieLens.
 //! - [`prepare`] reads the raw files (plain, gzip or zstd) and makes a folder: packed columns for each
 //!   split, the vocabulary of the training split, and a description.
 //! - [`Dataset`] opens the folder, and [`Dataset::batches`] hands out seeded, prefetched batches.
@@ -19,6 +20,7 @@ mod error;
 mod prepare;
 mod reader;
 mod recipe;
+mod scale;
 mod split;
 mod vocabulary;
 
@@ -29,8 +31,10 @@ pub use pack::BLOCK_ROWS;
 pub use prepare::{Pass, PrepareOptions, PrepareReport, Progress, prepare};
 pub use reader::{BadRows, MISSING, ReadProgress, RowReader, Rows};
 pub use recipe::{
-    Attribute, Column, DenseColumn, Edition, FeatureValues, FieldColumn, FieldKind, Format,
-    NamedFile, RatingRule, Recipe, SplitRule, Transform,
+    Address, Attribute, CellKind, Column, CsvRule, DenseColumn, Edition, FeatureSpan,
+    FeatureValues, FieldColumn, FieldKind, Format, Ignored, LabelRule, NamedFile, OnMissing,
+    RatingRule, Recipe, Scale, SparseRule, SplitRule, Target, Transform,
 };
+pub use scale::DenseScale;
 pub use split::{Split, Splitter};
 pub use vocabulary::{FieldVocabulary, OOV, Vocabulary};

@@ -1,7 +1,7 @@
 //! From raw files to a prepared data set, in two passes.
 //!
-//! The first pass counts the categories of the training rows, the second encodes all rows; splitting in
-//! file order needs a third, before them, that counts lines, and what depends on times one that reads
+//! The first pass counts the categories of the training rows and fits what scales them, the second encodes all rows; splitting in
+//! file order needs a third, before them, that counts rows, and what depends on times one that reads
 //! them. Memory holds the vocabulary and a few chunks, never the rows, but all times for a split by time.
 
 use std::path::{Path, PathBuf};
@@ -16,7 +16,8 @@ use crate::dataset::{
     FORMAT_VERSION, FieldInfo, InputInfo, Meta, SplitInfo, VOCABULARY_FILE, pack_path,
 };
 use crate::pack::{FieldSchema, PackWriter, Schema};
-use crate::reader::{BadRows, ReadProgress, RowReader, Rows, categories_of_bag, count_lines};
+use crate::reader::{BadRows, ReadProgress, RowReader, Rows, count_rows};
+use crate::scale::{ScaleFitter, Scales};
 use crate::split::RowSplitter;
 use crate::vocabulary::Counter;
 use crate::{DataError, FieldColumn, Recipe, Split, SplitRule, Vocabulary};
@@ -33,7 +34,7 @@ pub struct PrepareOptions {
 /// A pass over the input.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Pass {
-    /// Counts lines, for a split in file order.
+    /// Counts rows, for a split in file order.
     Lines,
     /// Reads times, for a split by time and for buckets of time.
     Times,
@@ -97,10 +98,16 @@ pub fn prepare(
     };
     let folder = AtomicDir::create(out)?;
     let splitter = job.splitter()?;
-    let vocabulary = job.count_categories(&splitter)?;
-    vocabulary.save(&folder.path().join(VOCABULARY_FILE))?;
-    let (meta, bad) = job.encode(&splitter, &vocabulary, folder.path())?;
-    job.check_splits(&meta)?;
+    let fitted = job.fit(&splitter)?;
+    fitted
+        .vocabulary
+        .save(&folder.path().join(VOCABULARY_FILE))?;
+    let Encoded {
+        meta,
+        bad,
+        label_column,
+    } = job.encode(&splitter, &fitted, folder.path())?;
+    job.check_splits(&meta, label_column)?;
     write_meta(&meta, &folder.path().join("meta.json"))?;
     folder.commit()?;
     let n_rows: u64 = meta.splits.iter().map(|split| split.n_rows).sum();
@@ -123,6 +130,20 @@ struct Job<'a> {
     files: Vec<PathBuf>,
     /// The second of the first rating.
     first_time: i64,
+}
+
+/// What the training split says of all rows.
+struct Fitted {
+    vocabulary: Vocabulary,
+    scales: Scales,
+}
+
+/// What is known when the packs are written.
+struct Encoded {
+    meta: Meta,
+    bad: BadRows,
+    /// From 1.
+    label_column: usize,
 }
 
 impl<'a> Job<'a> {
@@ -156,14 +177,14 @@ impl<'a> Job<'a> {
         if self.recipe.needs_times() {
             (self.first_time, times) = self.times()?;
         }
-        let n_lines = match self.recipe.split {
+        let n_rows = match self.recipe.split {
             SplitRule::FileOrder { .. } => {
-                count_lines(&self.files, |at| self.tell(Pass::Lines, at))?
+                count_rows(self.recipe, &self.files, |at| self.tell(Pass::Lines, at))?
             }
             _ => 0,
         };
         let (rule, seed) = (&self.recipe.split, self.options.seed);
-        Ok(RowSplitter::new(rule, seed, n_lines, &mut times))
+        Ok(RowSplitter::new(rule, seed, n_rows, &mut times))
     }
 
     /// The earliest time, and for a split by time all of them.
@@ -185,12 +206,15 @@ impl<'a> Job<'a> {
         Ok((first, all))
     }
 
-    fn count_categories(&self, splitter: &RowSplitter) -> Result<Vocabulary, DataError> {
+    fn fit(&self, splitter: &RowSplitter) -> Result<Fitted, DataError> {
         let fields = self.recipe.fields.iter();
         let mut counter = Counter::new(fields.map(FieldColumn::arity).collect());
+        let mut scales = ScaleFitter::new(self.recipe);
         self.pass(Pass::Vocabulary, |group| {
             for rows in &group {
-                counter.count(rows, &splitter.splits(rows));
+                let splits = splitter.splits(rows);
+                counter.count(rows, &splits);
+                scales.add(rows, &splits);
             }
             Ok(())
         })?;
@@ -200,16 +224,19 @@ impl<'a> Job<'a> {
             .iter()
             .map(|f| f.column.name.clone())
             .collect();
-        counter.finish(self.recipe.min_count, &names)
+        Ok(Fitted {
+            vocabulary: counter.finish(self.recipe.min_count, &names)?,
+            scales: scales.finish(self.recipe),
+        })
     }
 
     fn encode(
         &self,
         splitter: &RowSplitter,
-        vocabulary: &Vocabulary,
+        fitted: &Fitted,
         folder: &Path,
-    ) -> Result<(Meta, BadRows), DataError> {
-        let schema = schema(self.recipe, vocabulary);
+    ) -> Result<Encoded, DataError> {
+        let schema = schema(self.recipe, &fitted.vocabulary);
         let create = |split| PackWriter::create(&pack_path(folder, split), schema.clone());
         let mut writers = [
             create(Split::Train)?,
@@ -217,7 +244,7 @@ impl<'a> Job<'a> {
             create(Split::Test)?,
         ];
         let reader = self.pass(Pass::Encode, |group| {
-            let encode = |rows: &Rows| encode_rows(rows, splitter, vocabulary, &schema);
+            let encode = |rows: &Rows| encode_rows(rows, splitter, fitted, &schema);
             let encoded: Vec<[Batch; 3]> = group.par_iter().map(encode).collect();
             for parts in &encoded {
                 for (writer, part) in writers.iter_mut().zip(parts) {
@@ -235,18 +262,16 @@ impl<'a> Job<'a> {
                 n_positives,
             });
         }
-        let bad = reader.bad_rows().clone();
-        Ok((self.meta(vocabulary, splits, &reader), bad))
+        Ok(Encoded {
+            meta: self.meta(fitted, splits, &reader),
+            bad: reader.bad_rows().clone(),
+            label_column: reader.label_column(),
+        })
     }
 
-    fn meta(
-        &self,
-        vocabulary: &Vocabulary,
-        splits: Vec<SplitInfo>,
-        reader: &RowReader<'_>,
-    ) -> Meta {
+    fn meta(&self, fitted: &Fitted, splits: Vec<SplitInfo>, reader: &RowReader<'_>) -> Meta {
         let recipe = self.recipe;
-        let fields = recipe.fields.iter().zip(vocabulary.fields());
+        let fields = recipe.fields.iter().zip(fitted.vocabulary.fields());
         let fields = fields.map(|(field, ids)| FieldInfo {
             name: field.column.name.clone(),
             n_rows: ids.n_rows(),
@@ -274,6 +299,7 @@ impl<'a> Job<'a> {
                 .iter()
                 .map(|dense| dense.column.name.clone())
                 .collect(),
+            scales: fitted.scales.to_vec(),
             fields: fields.collect(),
             splits: splits
                 .try_into()
@@ -284,7 +310,7 @@ impl<'a> Job<'a> {
     }
 
     /// Every split needs rows, and both classes.
-    fn check_splits(&self, meta: &Meta) -> Result<(), DataError> {
+    fn check_splits(&self, meta: &Meta, label_column: usize) -> Result<(), DataError> {
         let files: Vec<_> = self
             .files
             .iter()
@@ -304,7 +330,7 @@ impl<'a> Job<'a> {
             if info.n_positives == 0 || info.n_positives == info.n_rows {
                 return Err(DataError::OneClass {
                     files,
-                    column: self.recipe.label.index + 1,
+                    column: label_column,
                     name: self.recipe.label.name.clone(),
                     split,
                     label: u8::from(info.n_positives > 0),
@@ -339,11 +365,12 @@ fn schema(recipe: &Recipe, vocabulary: &Vocabulary) -> Schema {
 fn encode_rows(
     rows: &Rows,
     splitter: &RowSplitter,
-    vocabulary: &Vocabulary,
+    fitted: &Fitted,
     schema: &Schema,
 ) -> [Batch; 3] {
     let (n_dense, n_fields) = (schema.n_dense, schema.fields.len());
     let mut parts: [Batch; 3] = std::array::from_fn(|_| Batch::empty(schema));
+    let mut bags: Vec<_> = rows.bags.iter().map(|bag| bag.iter().copied()).collect();
     let splits = splitter.splits(rows);
     for (i, split) in splits.into_iter().enumerate() {
         let part = &mut parts[split as usize];
@@ -351,14 +378,19 @@ fn encode_rows(
         part.labels.push(f32::from(rows.labels[i]));
         part.dense
             .extend_from_slice(&rows.dense[i * n_dense..][..n_dense]);
+        let n_before = part.dense.len() - n_dense;
+        fitted.scales.apply(&mut part.dense[n_before..]);
         let keys = &rows.keys[i * n_fields..][..n_fields];
-        for ((field, ids), &key) in part.fields.iter_mut().zip(vocabulary.fields()).zip(keys) {
+        let fields = part.fields.iter_mut().zip(fitted.vocabulary.fields());
+        let mut bags = bags.iter_mut();
+        for ((field, ids), &key) in fields.zip(keys) {
             let FieldIds { ids: out, offsets } = field;
             let Some(offsets) = offsets else {
                 out.push(ids.id(key));
                 continue;
             };
-            out.extend(categories_of_bag(key).map(|key| ids.id(key)));
+            let bag = bags.next().into_iter().flatten();
+            out.extend(bag.take(key as usize).map(|key| ids.id(key)));
             offsets.push(out.len() as u32);
         }
     }

@@ -17,7 +17,7 @@ use slimbed_files::{IoContext, write_atomically};
 use xxhash_rust::xxh3::xxh3_64;
 
 use crate::pack::Arity;
-use crate::reader::{Rows, categories_of_bag};
+use crate::reader::Rows;
 use crate::{DataError, Split};
 
 const MAGIC: &[u8; 8] = b"SLBVOCAB";
@@ -66,19 +66,29 @@ impl Counter {
     /// Counts those of `rows` that `splits` puts in the training split; fields in parallel.
     pub fn count(&mut self, rows: &Rows, splits: &[Split]) {
         let n_fields = self.fields.len();
+        let arities = self.fields.iter().map(|(arity, _)| *arity);
+        let mut bags = rows.bags.iter();
+        let bags = arities.map(|arity| (arity == Arity::Multi).then(|| bags.next()).flatten());
+        let bags: Vec<Option<&Vec<u64>>> = bags.collect();
         self.fields
             .par_iter_mut()
+            .zip(bags)
             .enumerate()
-            .for_each(|(f, (arity, counts))| {
-                let rows = rows.keys.chunks_exact(n_fields).zip(splits);
-                let train = rows.filter(|(_, split)| **split == Split::Train);
+            .for_each(|(f, ((_, counts), bag))| {
+                let mut rows = rows.keys.chunks_exact(n_fields).zip(splits);
                 let mut count = |key| *counts.entry(key).or_default() += 1;
-                match arity {
-                    Arity::Single => train.for_each(|(keys, _)| count(keys[f])),
-                    Arity::Multi => train
-                        .flat_map(|(keys, _)| categories_of_bag(keys[f]))
-                        .for_each(count),
-                }
+                let Some(mut rest) = bag.map(Vec::as_slice) else {
+                    let train = rows.filter(|(_, split)| **split == Split::Train);
+                    return train.for_each(|(keys, _)| count(keys[f]));
+                };
+                rows.try_for_each(|(keys, split)| {
+                    let (categories, behind) = rest.split_at_checked(keys[f] as usize)?;
+                    rest = behind;
+                    if *split == Split::Train {
+                        categories.iter().for_each(|&key| count(key));
+                    }
+                    Some(())
+                });
             });
     }
 

@@ -64,6 +64,7 @@ fn folder(n: usize) -> TempDir {
         recipe: String::new(),
         seed: 0,
         dense: vec!["row".into(), "x".into()],
+        scales: vec![],
         fields: [("single", 300), ("bag", 50)].map(field).into(),
         splits,
         n_bad_rows: 0,

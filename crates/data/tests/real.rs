@@ -7,7 +7,7 @@
 use std::path::{Path, PathBuf};
 
 use slimbed_data::{
-    BatchOptions, Dataset, FieldKind, Order, PrepareOptions, Recipe, Split, prepare,
+    BatchOptions, CellKind, Dataset, FieldKind, Order, PrepareOptions, Recipe, Split, prepare,
 };
 use slimbed_rng::Seed;
 
@@ -43,7 +43,7 @@ fn criteos_recipe_has_its_columns() {
         recipe
             .fields
             .iter()
-            .all(|field| field.kind == FieldKind::Hex)
+            .all(|field| field.kind == FieldKind::Cell(CellKind::Hex))
     );
 }
 

@@ -22,6 +22,7 @@ Examples:
   cargo xtask data prepare --data datasets/criteo-kaggle.toml --input train.txt --out prepared/rare10 \\
       --set min_count=10 --set split.shares.train=6
   cargo xtask data prepare --data datasets/movielens-1m.toml --input ml-1m/ --out prepared/ml-1m
+  cargo xtask data prepare --data datasets/avazu.toml --input train.csv.gz --out prepared/avazu
 
 Several files are read as one, in the order given; plain, gzip and zstd files are told apart by their \
 first bytes.

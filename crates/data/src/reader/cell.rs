@@ -1,41 +1,40 @@
-//! One cell: a label, a number or a category.
+//! One cell: a number or a category.
 
 use std::sync::LazyLock;
 
+use xxhash_rust::xxh3::xxh3_64;
+
 use super::MISSING;
-use crate::{FeatureValues, Transform};
+use super::calendar::{hour, weekday};
+use crate::{CellKind, FeatureValues, Transform};
 
-/// The label `0` or `1`, or what was expected.
-pub fn parse_label(cell: &[u8]) -> Result<u8, &'static str> {
-    match cell {
-        b"0" => Ok(0),
-        b"1" => Ok(1),
-        _ => Err("a label, 0 or 1"),
-    }
-}
-
-/// The label of libFM: `1`, or `-1` or `0` for the other class.
-pub fn parse_signed_label(cell: &[u8]) -> Result<u8, &'static str> {
-    match cell {
-        b"0" | b"-1" => Ok(0),
-        b"1" | b"+1" => Ok(1),
-        _ => Err("a label, 1, 0 or -1"),
-    }
-}
-
-/// The index of a libFM feature `index:value`.
+/// The index of a feature `index:value` whose value may be that of a category.
 pub fn parse_feature(cell: &[u8], values: FeatureValues) -> Result<u64, &'static str> {
+    let (index, value) = feature(cell)?;
+    category_value(value, values)?;
+    Ok(index)
+}
+
+/// The index and the value of a feature `index:value`.
+pub fn feature(cell: &[u8]) -> Result<(u64, &[u8]), &'static str> {
     const EXPECTED: &str = "a feature of the form index:value, for example 17:1";
     let colon = memchr::memchr(b':', cell).ok_or(EXPECTED)?;
     let (index, value) = (&cell[..colon], &cell[colon + 1..]);
     let index = whole(index).ok_or("a feature whose index is a whole number of up to 18 digits")?;
+    match value {
+        [] => Err(EXPECTED),
+        value => Ok((index, value)),
+    }
+}
+
+/// Whether a value may be that of a category.
+pub fn category_value(value: &[u8], values: FeatureValues) -> Result<(), &'static str> {
     let is_one = || value == b"1" || parse_number(value) == Ok(1.0);
     match values {
         FeatureValues::One if !is_one() => {
             Err("a feature of value 1 (values = \"ignored\" in the recipe reads others)")
         }
-        _ if value.is_empty() => Err(EXPECTED),
-        _ => Ok(index),
+        _ => Ok(()),
     }
 }
 
@@ -53,8 +52,14 @@ pub fn parse_dense(cell: &[u8], transform: Transform) -> Result<f32, &'static st
     } else {
         parse_number(cell)?
     };
+    self::transform(value, transform)
+}
+
+/// A transformed number.
+pub fn transform(value: f64, transform: Transform) -> Result<f32, &'static str> {
     let value = match transform {
         Transform::Log1p => log1p(value),
+        Transform::LogSquared => log_squared(value) as f32,
         Transform::Identity => value as f32,
     };
     if value.is_finite() {
@@ -71,6 +76,7 @@ pub fn transformed(integer: i32, transform: Transform) -> f32 {
         LazyLock::new(|| std::array::from_fn(|n| log1p(n as f64)));
     match (transform, usize::try_from(integer)) {
         (Transform::Identity, _) => integer as f32,
+        (Transform::LogSquared, _) => log_squared(f64::from(integer)) as f32,
         (Transform::Log1p, Ok(n)) if n < STORED.len() => STORED[n],
         (Transform::Log1p, Ok(_)) => log1p(f64::from(integer)),
         (Transform::Log1p, Err(_)) => 0.0,
@@ -82,7 +88,16 @@ fn log1p(value: f64) -> f32 {
     value.max(0.0).ln_1p() as f32
 }
 
-fn parse_number(cell: &[u8]) -> Result<f64, &'static str> {
+/// `(ln x)²` for `x > 2`, else `x − 2`.
+fn log_squared(value: f64) -> f64 {
+    if value > 2.0 {
+        value.ln().powi(2)
+    } else {
+        value - 2.0
+    }
+}
+
+pub fn parse_number(cell: &[u8]) -> Result<f64, &'static str> {
     const EXPECTED: &str = "a number";
     if let Some((integer, None)) = integer_cell(cell) {
         return Ok(f64::from(integer));
@@ -113,6 +128,22 @@ pub fn integer_cell(line: &[u8]) -> Option<(i32, Option<&[u8]>)> {
         false if n == 0 => None,
         false => Some((-value, behind)),
     }
+}
+
+/// What identifies the category of a cell, which is not empty.
+pub fn parse_cell(cell: &[u8], kind: CellKind) -> Result<u64, &'static str> {
+    match kind {
+        CellKind::Hex => parse_hex(cell),
+        CellKind::Bucket => parse_bucket(cell),
+        CellKind::Text => Ok(parse_text(cell)),
+        CellKind::Hour => hour(cell),
+        CellKind::Weekday => weekday(cell),
+    }
+}
+
+/// What identifies a text: never [`MISSING`], which has the highest bit.
+fn parse_text(cell: &[u8]) -> u64 {
+    xxh3_64(cell) >> 1
 }
 
 /// What identifies a category of hexadecimal digits; no two categories of a field share a key.
@@ -170,12 +201,8 @@ static DIGITS: [u8; 256] = {
 
 /// PEP's bucket of a number.
 pub fn bucket(value: f64) -> i64 {
-    if value > 2.0 {
-        value.ln().powi(2).floor() as i64
-    } else {
-        // The smallest integer is the key of an empty cell.
-        ((value.floor() - 2.0) as i64).max(i64::MIN + 1)
-    }
+    // The smallest integer is the key of an empty cell.
+    (log_squared(value).floor() as i64).max(i64::MIN + 1)
 }
 
 #[cfg(test)]
@@ -231,6 +258,8 @@ mod tests {
         for (value, expected) in cases {
             assert_eq!(bucket(value), expected, "{value}");
         }
+        assert_eq!(parse_dense(b"100", Transform::LogSquared), Ok(21.207_592));
+        assert_eq!(parse_dense(b"0.5", Transform::LogSquared), Ok(-1.5));
     }
 
     #[test]
@@ -249,7 +278,7 @@ mod tests {
         ] {
             let (integer, behind) = integer_cell(cell.as_bytes()).unwrap();
             assert_eq!(behind, None);
-            for transform in [Transform::Log1p, Transform::Identity] {
+            for transform in [Transform::Log1p, Transform::LogSquared, Transform::Identity] {
                 let expected = parse_dense(cell.as_bytes(), transform);
                 assert_eq!(Ok(transformed(integer, transform)), expected, "{cell}");
             }
@@ -287,6 +316,15 @@ mod tests {
     }
 
     #[test]
+    fn texts_have_keys_of_their_own() {
+        let texts = ["", "a", "A", "a ", "Misérables", "1", "01"];
+        let keys = texts.map(|text| parse_text(text.as_bytes()));
+        for (i, key) in keys.iter().enumerate() {
+            assert!(*key < MISSING && !keys[..i].contains(key), "{}", texts[i]);
+        }
+    }
+
+    #[test]
     fn features_are_indices_of_value_one() {
         use FeatureValues::{Ignored, One};
         for good in [&b"17:1"[..], b"17:1.0", b"017:1"] {
@@ -311,12 +349,5 @@ mod tests {
             (whole(&[b'9'; 18]), whole(&[b'9'; 19])),
             (Some(10u64.pow(18) - 1), None)
         );
-    }
-
-    #[test]
-    fn labels_of_libfm_have_two_forms() {
-        let labels = [&b"1"[..], b"+1", b"0", b"-1"].map(parse_signed_label);
-        assert_eq!(labels, [Ok(1), Ok(1), Ok(0), Ok(0)]);
-        assert!(parse_signed_label(b"2").is_err() && parse_signed_label(b"").is_err());
     }
 }

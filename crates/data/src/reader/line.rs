@@ -1,13 +1,14 @@
 //! One line of cells between tabs, or of libFM features between spaces.
 
-use super::Rows;
 use super::cell::{
-    hex8_cell, integer_cell, parse_bucket, parse_dense, parse_feature, parse_hex, parse_label,
-    parse_signed_label, transformed,
+    hex8_cell, integer_cell, parse_bucket, parse_dense, parse_feature, parse_hex, transformed,
 };
 use super::chunks::Chunk;
-use super::text::{Place, lines, shortened};
-use crate::{DataError, FeatureValues, FieldKind, Format, Recipe, Transform};
+use super::label::{parse_label, parse_signed_label};
+use super::row::Row;
+use super::text::{Place, lines};
+use super::{BadRow, Rows};
+use crate::{CellKind, DataError, FeatureValues, FieldKind, Format, Recipe, Transform};
 
 /// What a column is to a row.
 #[derive(Clone, Copy)]
@@ -41,11 +42,11 @@ impl<'a> LineParser<'a> {
         }
         for (i, field) in recipe.fields.iter().enumerate() {
             roles[field.column.index] = match field.kind {
-                FieldKind::Hex => Role::Hex(i),
-                FieldKind::Bucket => Role::Bucket(i),
+                FieldKind::Cell(CellKind::Hex) => Role::Hex(i),
+                FieldKind::Cell(CellKind::Bucket) => Role::Bucket(i),
                 FieldKind::Feature => Role::Feature(i, values),
-                // Another reader's.
-                FieldKind::Attribute(_) => Role::Unused,
+                // Other readers'.
+                _ => Role::Unused,
             };
         }
         Self {
@@ -56,11 +57,11 @@ impl<'a> LineParser<'a> {
     }
 
     /// All good rows of a chunk, and what was wrong with the others; stops at the `most`-th bad row.
-    pub fn parse(&self, chunk: &Chunk, most: u64) -> (Rows, Vec<DataError>) {
-        let (mut rows, mut errors) = (self.empty(chunk), Vec::new());
-        let mut label = 0;
-        let mut dense = vec![0.0; self.recipe.dense.len()];
-        let mut keys = vec![0; self.recipe.fields.len()];
+    pub fn parse(&self, chunk: &Chunk, most: u64) -> (Rows, Vec<BadRow>) {
+        let mut row = Row::of(self.recipe);
+        // A good line takes a byte for each column, so that a file of line ends reserves little.
+        let n = (chunk.n_rows as usize).min(chunk.bytes.len() / self.recipe.n_columns + 1);
+        let (mut rows, mut bad) = (row.empty(n, chunk.file), Vec::new());
         for (i, text) in lines(&chunk.bytes).enumerate() {
             let place = Place {
                 path: &chunk.path,
@@ -71,44 +72,21 @@ impl<'a> LineParser<'a> {
                 b' ' => text.trim_ascii_end(),
                 _ => text,
             };
-            match self.parse_line(text, &place, &mut label, &mut dense, &mut keys) {
-                Ok(()) => {
-                    rows.lines.push(chunk.first_index + i as u64);
-                    rows.labels.push(label);
-                    rows.dense.extend_from_slice(&dense);
-                    rows.keys.extend_from_slice(&keys);
-                }
-                Err(error) => errors.push(error),
+            match self.parse_line(text, place, &mut row) {
+                Ok(()) => row.append_to(&mut rows, chunk.first_index + i as u64),
+                Err(error) => bad.push(error.into()),
             }
-            if errors.len() as u64 >= most {
+            if bad.len() as u64 >= most {
                 break;
             }
         }
-        (rows, errors)
+        (rows, bad)
     }
 
-    /// No rows, with room for those of a chunk.
-    fn empty(&self, chunk: &Chunk) -> Rows {
-        // A good line takes a byte for each column, so that a file of line ends reserves little.
-        let n = (chunk.n_lines as usize).min(chunk.bytes.len() / self.recipe.n_columns + 1);
-        Rows {
-            lines: Vec::with_capacity(n),
-            labels: Vec::with_capacity(n),
-            file: chunk.file,
-            times: Vec::new(),
-            dense: Vec::with_capacity(n * self.recipe.dense.len()),
-            keys: Vec::with_capacity(n * self.recipe.fields.len()),
-        }
-    }
-
-    fn parse_line(
-        &self,
-        text: &[u8],
-        place: &Place<'_>,
-        label: &mut u8,
-        dense: &mut [f32],
-        keys: &mut [u64],
-    ) -> Result<(), DataError> {
+    fn parse_line(&self, text: &[u8], place: Place<'_>, row: &mut Row) -> Result<(), DataError> {
+        let Row {
+            label, dense, keys, ..
+        } = row;
         let mut rest = Some(text);
         for (column, role) in self.roles.iter().enumerate() {
             let Some(line) = rest else {
@@ -153,55 +131,22 @@ impl<'a> LineParser<'a> {
     fn bad_cell(
         &self,
         text: &[u8],
-        place: &Place<'_>,
+        place: Place<'_>,
         column: usize,
         expected: &'static str,
         cell: &[u8],
     ) -> DataError {
         if self.n_columns(text) == self.recipe.n_columns {
-            self.cell_error(place, column, expected, cell)
+            place.cell_error(column, self.recipe.name_of(column), expected, cell)
         } else {
             self.column_count(text, place)
         }
     }
 
-    fn column_count(&self, text: &[u8], place: &Place<'_>) -> DataError {
-        let found = self.n_columns(text);
-        let expected = self.recipe.n_columns;
-        let missing = if found < expected {
-            format!(
-                "; column {} (`{}`) is missing",
-                found + 1,
-                self.recipe.name_of(found)
-            )
-        } else {
-            String::new()
-        };
-        let path = place.path.to_owned();
-        DataError::ColumnCount {
-            path,
-            line: place.line,
-            expected,
-            found,
-            missing,
-        }
-    }
-
-    fn cell_error(
-        &self,
-        place: &Place<'_>,
-        column: usize,
-        expected: &'static str,
-        cell: &[u8],
-    ) -> DataError {
-        DataError::Cell {
-            path: place.path.to_owned(),
-            line: place.line,
-            column: column + 1,
-            name: self.recipe.name_of(column).to_owned(),
-            expected,
-            found: shortened(cell),
-        }
+    fn column_count(&self, text: &[u8], place: Place<'_>) -> DataError {
+        let (found, expected) = (self.n_columns(text), self.recipe.n_columns);
+        let missing = (found < expected).then(|| [self.recipe.name_of(found), ""]);
+        place.column_count(expected, found, missing)
     }
 
     fn n_columns(&self, text: &[u8]) -> usize {

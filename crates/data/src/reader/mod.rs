@@ -4,11 +4,16 @@
 //! the next is read and decompressed. Groups come out in the order of the input, whatever the number of
 //! threads.
 
+mod calendar;
 mod cell;
 mod chunks;
+mod csv;
+mod label;
 mod line;
 mod movielens;
 mod open;
+mod row;
+mod sparse;
 mod text;
 
 use std::path::PathBuf;
@@ -17,8 +22,10 @@ use rayon::prelude::*;
 
 use crate::{DataError, Format, Recipe};
 use chunks::{Chunk, Chunks};
+use csv::CsvParser;
 use line::LineParser;
 use movielens::RatingParser;
+use sparse::SparseParser;
 
 /// The key of an empty categorical cell; no hexadecimal number and no bucket has it.
 pub const MISSING: u64 = 1 << 63;
@@ -26,24 +33,22 @@ pub const MISSING: u64 = 1 << 63;
 /// Parsed rows, column types already applied.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Rows {
-    /// Number of each row's line over all files, from 0; bad rows leave gaps.
+    /// Number of each row over all files, from 0, which is that of its line where every line is a row; bad
+    /// rows leave gaps.
     pub lines: Vec<u64>,
     /// 0 or 1.
     pub labels: Vec<u8>,
     /// `[n, n_dense]`, transformed.
     pub dense: Vec<f32>,
-    /// `[n, n_fields]`: what identifies a category before it has an id. The key of a bag is a set: bit
-    /// `k` stands for the category `k`.
+    /// `[n, n_fields]`: what identifies a category before it has an id; of a multi-valued field, how many
+    /// categories the row has.
     pub keys: Vec<u64>,
+    /// One entry for each multi-valued field: what identifies the categories of all rows, row after row.
+    pub bags: Vec<Vec<u64>>,
     /// Which of the files they are from, from 0.
     pub file: usize,
     /// `[n]`: seconds since 1970 where the recipe needs them, else empty.
     pub times: Vec<i64>,
-}
-
-/// The categories of a bag's key.
-pub(crate) fn categories_of_bag(set: u64) -> impl Iterator<Item = u64> {
-    (0..u64::from(u64::BITS)).filter(move |k| set >> k & 1 == 1)
 }
 
 /// How far a reader is.
@@ -58,25 +63,43 @@ pub struct ReadProgress {
 /// Reads the rows of several files as one input.
 pub struct RowReader<'a> {
     parser: Parser<'a>,
-    chunks: Chunks,
+    chunks: Chunks<'a>,
     /// Files read whole before the first row.
-    tables: Vec<Chunks>,
+    tables: Vec<Chunks<'static>>,
     next: Option<Result<Vec<Chunk>, DataError>>,
     bad: BadRows,
+    recipe: &'a Recipe,
 }
 
 /// Parses the lines of a format.
 enum Parser<'a> {
     Line(LineParser<'a>),
+    Csv(CsvParser<'a>),
+    Sparse(SparseParser<'a>),
     Rating(Box<RatingParser<'a>>),
 }
 
 impl Parser<'_> {
-    fn parse(&self, chunk: &Chunk, most: u64) -> (Rows, Vec<DataError>) {
+    fn parse(&self, chunk: &Chunk, most: u64) -> (Rows, Vec<BadRow>) {
         match self {
             Self::Line(parser) => parser.parse(chunk, most),
+            Self::Csv(parser) => parser.parse(chunk, most),
+            Self::Sparse(parser) => parser.parse(chunk, most),
             Self::Rating(parser) => parser.parse(chunk, most),
         }
+    }
+}
+
+/// A row that cannot be read.
+struct BadRow {
+    error: DataError,
+    /// Lines it takes, which all count: a stray quote may hide the rows behind it in a cell.
+    n_lines: u64,
+}
+
+impl From<DataError> for BadRow {
+    fn from(error: DataError) -> Self {
+        Self { error, n_lines: 1 }
     }
 }
 
@@ -84,7 +107,7 @@ impl Parser<'_> {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct BadRows {
     limit: u64,
-    /// How many.
+    /// How many, each of their lines counted.
     pub n: u64,
     /// What was wrong with the first few.
     pub examples: Vec<String>,
@@ -135,9 +158,11 @@ impl<'a> RowReader<'a> {
                 let tables = parser.read_tables(&files.split_off(1), &mut bad)?;
                 (Parser::Rating(Box::new(parser)), tables)
             }
+            Format::Csv(rule) => (Parser::Csv(CsvParser::new(recipe, rule)), Vec::new()),
+            Format::Sparse(rule) => (Parser::Sparse(SparseParser::new(recipe, rule)), Vec::new()),
             _ => (Parser::Line(LineParser::new(recipe)), Vec::new()),
         };
-        let mut chunks = Chunks::new(files);
+        let mut chunks = Chunks::of(recipe, files);
         let next = chunks.next_group(group_size()).transpose();
         let mut reader = Self {
             parser,
@@ -145,6 +170,7 @@ impl<'a> RowReader<'a> {
             tables,
             next,
             bad,
+            recipe,
         };
         reader.look_at_first_line();
         Ok(reader)
@@ -181,10 +207,8 @@ impl<'a> RowReader<'a> {
         );
         self.next = next;
         let mut all = Vec::with_capacity(parsed.len());
-        for (rows, errors) in parsed {
-            errors
-                .into_iter()
-                .try_for_each(|error| self.bad.skip(error))?;
+        for (rows, bad) in parsed {
+            bad.into_iter().try_for_each(|row| self.bad.skip(row))?;
             all.push(rows);
         }
         Ok(Some(all))
@@ -198,6 +222,13 @@ impl<'a> RowReader<'a> {
             bytes: at.bytes + tables.sum::<u64>(),
             ..at
         }
+    }
+
+    /// The column of the label, from 1; of the last file where headers say it.
+    pub fn label_column(&self) -> usize {
+        let index = self.recipe.label.index;
+        let header = self.chunks.header();
+        1 + header.map_or(index, |header| header.places[index])
     }
 
     /// The rows skipped so far.
@@ -217,21 +248,22 @@ fn group_size() -> usize {
     rayon::current_num_threads() * 2
 }
 
-/// Lines of all files, good and bad; `progress` is told after each chunk.
-pub(crate) fn count_lines(
+/// Rows of all files, good and bad; `progress` is told after each chunk.
+pub(crate) fn count_rows(
+    recipe: &Recipe,
     paths: &[PathBuf],
     mut progress: impl FnMut(ReadProgress),
 ) -> Result<u64, DataError> {
-    let mut chunks = Chunks::new(paths.to_vec());
+    let mut chunks = Chunks::of(recipe, paths.to_vec());
     while chunks.next_group(1)?.is_some() {
         progress(chunks.progress());
     }
-    Ok(chunks.progress().lines)
+    Ok(chunks.n_rows())
 }
 
 impl BadRows {
-    fn skip(&mut self, error: DataError) -> Result<(), DataError> {
-        self.n += 1;
+    fn skip(&mut self, BadRow { error, n_lines }: BadRow) -> Result<(), DataError> {
+        self.n += n_lines;
         if self.n > self.limit {
             return Err(if self.limit == 0 {
                 error

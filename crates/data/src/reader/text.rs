@@ -2,12 +2,54 @@
 
 use std::path::Path;
 
+use crate::DataError;
+
 /// Where a line stands, for messages.
 #[derive(Clone, Copy)]
 pub struct Place<'a> {
     pub path: &'a Path,
     /// From 1.
     pub line: u64,
+}
+
+impl Place<'_> {
+    /// The error of the cell `column` (from 0), which is called `name`.
+    pub fn cell_error(
+        self,
+        column: usize,
+        name: &str,
+        expected: &'static str,
+        cell: &[u8],
+    ) -> DataError {
+        DataError::Cell {
+            path: self.path.to_owned(),
+            line: self.line,
+            column: column + 1,
+            name: name.to_owned(),
+            expected,
+            found: shortened(cell),
+        }
+    }
+
+    /// The error of a line of `found` columns; `missing` is the name of the first that is not there, and
+    /// what may be added to it.
+    pub fn column_count(
+        self,
+        expected: usize,
+        found: usize,
+        missing: Option<[&str; 2]>,
+    ) -> DataError {
+        let missing = missing.map_or_else(String::new, |[name, why]| {
+            format!("; column {} (`{name}`) is missing{why}", found + 1)
+        });
+        DataError::ColumnCount {
+            path: self.path.to_owned(),
+            line: self.line,
+            expected,
+            found,
+            missing,
+        }
+    }
 }
 
 /// The lines of a chunk without `\n` and `\r\n`.
@@ -23,11 +65,16 @@ pub fn lines(bytes: &[u8]) -> impl Iterator<Item = &[u8]> {
     })
 }
 
+/// A text in UTF-8, or else in Latin-1.
+pub fn lossy(text: &[u8]) -> String {
+    let latin1 = || text.iter().map(|&byte| char::from(byte)).collect();
+    String::from_utf8(text.to_vec()).unwrap_or_else(|_| latin1())
+}
+
 /// The start of a cell, in UTF-8 or else in Latin-1.
 pub fn shortened(cell: &[u8]) -> String {
     const LONGEST: usize = 40;
-    let latin1 = || cell.iter().map(|&byte| char::from(byte)).collect();
-    let text = String::from_utf8(cell.to_vec()).unwrap_or_else(|_| latin1());
+    let text = lossy(cell);
     match text.char_indices().nth(LONGEST) {
         Some((end, _)) => format!("{}…", &text[..end]),
         None => text,

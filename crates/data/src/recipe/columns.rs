@@ -6,18 +6,27 @@ use std::ops::Range;
 use toml::Spanned;
 
 use super::parse::{Layout, Source};
-use super::raw::{RawDense, RawField, RawKind, RawLabel, RawRecipe, RawTransform};
-use super::{Column, DenseColumn, FieldColumn, FieldKind, Format, Transform, inputs, ranges};
+use super::raw::{RawColumn, RawDense, RawField, RawKind, RawLabel, RawRecipe};
+use super::{
+    CellKind, Column, DenseColumn, FieldColumn, FieldKind, Format, OnMissing, inputs, ranges,
+};
 use crate::DataError;
 
 /// A line of more columns is a mistake in the recipe.
 const MOST_COLUMNS: usize = 1 << 20;
 
+const KEYS: [&str; 6] = [
+    "n_columns",
+    "label.column",
+    "[[dense]]",
+    "dense.columns",
+    "fields.columns",
+    "fields.kind",
+];
+
 /// The columns that a recipe names by their places.
 pub fn layout(source: &Source<'_>, raw: &RawRecipe) -> Result<Layout, DataError> {
-    source.refuse(&raw.values, "values", "tsv")?;
-    source.refuse(&raw.label.positive, "positive", "tsv")?;
-    source.refuse(&raw.label.drop, "drop", "tsv")?;
+    source.allow(raw, "tsv", &KEYS)?;
     let n_columns = raw.n_columns.as_ref().map(|n| *n.get_ref());
     let n_columns = n_columns.ok_or_else(|| missing(source, "n_columns"))?;
     if n_columns > MOST_COLUMNS {
@@ -46,16 +55,13 @@ fn missing(source: &Source<'_>, key: &str) -> DataError {
 fn dense(columns: &mut Columns<'_>, raw: &[RawDense]) -> Result<Vec<DenseColumn>, DataError> {
     let mut all = Vec::new();
     for group in raw {
-        let transform = match group.transform {
-            RawTransform::Log1p => Transform::Log1p,
-            RawTransform::Identity => Transform::Identity,
-        };
-        let group = columns.group(&group.columns, &group.names)?;
-        all.extend(
-            group
-                .into_iter()
-                .map(|column| DenseColumn { column, transform }),
-        );
+        let numbers = columns
+            .source
+            .needed(&group.columns, "columns", &group.names)?;
+        let of_group = columns.group(numbers, &group.names)?;
+        // An empty cell is 0.
+        let dense = |column| DenseColumn::new(column, group, Some(0.0));
+        all.extend(of_group.into_iter().map(dense));
     }
     Ok(all)
 }
@@ -64,30 +70,28 @@ fn fields(columns: &mut Columns<'_>, raw: &[RawField]) -> Result<Vec<FieldColumn
     let mut all = Vec::new();
     for group in raw {
         let kind = kind(columns.source, group)?;
-        let numbers = group.columns.as_ref();
-        let numbers = numbers.ok_or_else(|| missing_in(columns.source, group, "columns"))?;
+        let numbers = columns
+            .source
+            .needed(&group.columns, "columns", &group.names)?;
         let group = columns.group(numbers, &group.names)?;
-        all.extend(group.into_iter().map(|column| FieldColumn { column, kind }));
+        all.extend(group.into_iter().map(|column| FieldColumn {
+            column,
+            kind,
+            missing: OnMissing::Category,
+        }));
     }
     Ok(all)
 }
 
 fn kind(source: &Source<'_>, group: &RawField) -> Result<FieldKind, DataError> {
-    let Some(kind) = &group.kind else {
-        return Err(missing_in(source, group, "kind"));
-    };
+    let kind = source.needed(&group.kind, "kind", &group.names)?;
+    let error = |message: &str| Err(source.error(Some(kind.span()), message.into()));
     match kind.get_ref() {
-        RawKind::Hex => Ok(FieldKind::Hex),
-        RawKind::Bucket => Ok(FieldKind::Bucket),
-        RawKind::Bag => {
-            let message = "kind = \"bag\" belongs to the genres of MovieLens";
-            Err(source.error(Some(kind.span()), message.into()))
-        }
+        RawKind::Hex => Ok(FieldKind::Cell(CellKind::Hex)),
+        RawKind::Bucket => Ok(FieldKind::Cell(CellKind::Bucket)),
+        RawKind::Bag => error("kind = \"bag\" belongs to the genres of MovieLens"),
+        _ => error("expected kind = \"hex\" or \"bucket\"; format = \"csv\" has others"),
     }
-}
-
-fn missing_in(source: &Source<'_>, group: &RawField, key: &str) -> DataError {
-    source.error(Some(group.names.span()), format!("missing field `{key}`"))
 }
 
 /// Gives out columns, each place and each name once.
@@ -103,7 +107,13 @@ impl Columns<'_> {
         let column = raw.column.as_ref();
         let column = column.ok_or_else(|| missing(self.source, "column` under `[label]"))?;
         let name = raw.name.clone().unwrap_or_else(|| "label".into());
-        self.take(*column.get_ref(), name, column.span())
+        match *column.get_ref() {
+            RawColumn::Number(number) => self.take(number, name, column.span()),
+            RawColumn::Name(_) => {
+                let message = "expected the number of a column: format = \"tsv\" has no header";
+                Err(self.source.error(Some(column.span()), message.into()))
+            }
+        }
     }
 
     fn group(
@@ -111,17 +121,11 @@ impl Columns<'_> {
         columns: &Spanned<String>,
         names: &Spanned<String>,
     ) -> Result<Vec<Column>, DataError> {
-        let numbers = ranges::numbers(columns.get_ref())
+        let numbers = ranges::numbers(columns.get_ref(), 1)
             .map_err(|message| self.source.error(Some(columns.span()), message))?;
-        let all = ranges::names(names.get_ref())
-            .map_err(|message| self.source.error(Some(names.span()), message))?;
-        if numbers.len() != all.len() {
-            let message = format!("{} columns but {} names", numbers.len(), all.len());
-            return Err(self.source.error(Some(names.span()), message));
-        }
-        let pairs = numbers.into_iter().zip(all);
+        let pairs = self.source.pairs(numbers, "columns", names)?.into_iter();
         pairs
-            .map(|(number, name)| self.take(number, name, columns.span()))
+            .map(|(number, name)| self.take(number as usize, name, columns.span()))
             .collect()
     }
 

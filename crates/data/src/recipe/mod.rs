@@ -3,12 +3,15 @@
 //! A recipe is a TOML file; `datasets/` has examples with a comment on every line.
 
 mod columns;
+mod csv;
 mod inputs;
+mod label;
 mod libfm;
 mod movielens;
 mod parse;
 mod ranges;
 mod raw;
+mod sparse;
 mod split;
 
 use std::path::{Path, PathBuf};
@@ -18,7 +21,11 @@ use toml::Table;
 
 use crate::pack::Arity;
 use crate::{DataError, Split};
+pub use csv::{CsvRule, Ignored};
 pub use inputs::NamedFile;
+pub use label::LabelRule;
+use raw::{RawDense, RawScale, RawTransform};
+pub use sparse::{Address, FeatureSpan, SparseRule, Target};
 
 /// A checked recipe.
 #[derive(Clone, Debug, PartialEq)]
@@ -51,17 +58,21 @@ pub struct Recipe {
 }
 
 /// How a line is written.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub enum Format {
-    /// Cells between tabs.
+    /// Cells between tabs, without a header.
     Tsv,
+    /// A header and records as RFC 4180 describes them.
+    Csv(CsvRule),
     /// libFM: a label and one `index:value` for each field, between spaces.
     Libfm(FeatureValues),
+    /// libSVM or libFFM: a label and any number of `index:value` or `field:index:value`.
+    Sparse(SparseRule),
     /// MovieLens: ratings, with users and movies in files of their own.
     MovieLens(Edition, RatingRule),
 }
 
-/// What the value of a libFM feature has to be.
+/// What the value of a category's feature has to be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum FeatureValues {
     /// 1, as a category is there or not.
@@ -118,17 +129,22 @@ pub enum Attribute {
 pub struct Column {
     /// Its name.
     pub name: String,
-    /// Its place in the line, from 0; of a MovieLens field, that in the list of them.
+    /// Its place in the line, from 0; of CSV, that in [`CsvRule::columns`]; of libSVM and libFFM, the first
+    /// index or the number of the field; of a MovieLens field, that in the list of them.
     pub index: usize,
 }
 
 /// A dense feature.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct DenseColumn {
     /// Where it stands.
     pub column: Column,
     /// What is done to its number.
     pub transform: Transform,
+    /// What is done to the transformed numbers of all rows.
+    pub scale: Scale,
+    /// The number of an empty cell or of a feature that is not there; without it, that is an error.
+    pub missing: Option<f64>,
 }
 
 /// A categorical field.
@@ -138,26 +154,68 @@ pub struct FieldColumn {
     pub column: Column,
     /// What its cells hold.
     pub kind: FieldKind,
+    /// What becomes of an empty cell, or of a line without a feature of the field.
+    pub missing: OnMissing,
 }
 
-/// What becomes of a number; an empty cell counts as 0.
+/// What becomes of a category that is not there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OnMissing {
+    /// It is an error; an empty bag is none.
+    Refuse,
+    /// It is a category of its own; of a bag too.
+    Category,
+}
+
+/// What becomes of a number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Transform {
     /// `ln(1 + max(x, 0))` (DLRM).
     Log1p,
+    /// `(ln x)²` for `x > 2`, else `x − 2`: PEP's buckets before they are rounded down.
+    LogSquared,
     /// The number itself.
     Identity,
 }
 
-/// How a cell becomes a category; an empty cell is a category of its own.
+/// What becomes of the transformed numbers of a dense feature; fitted on the training split.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum FieldKind {
+pub enum Scale {
+    /// Nothing.
+    None,
+    /// `(x − min) / (max − min)`; other splits may leave `[0, 1]`.
+    MinMax,
+    /// `(x − mean) / standard deviation`.
+    Standard,
+}
+
+/// How a cell becomes a category.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CellKind {
     /// Up to 8 hexadecimal digits.
     Hex,
     /// A number `v`: `⌊(ln v)²⌋` for `v > 2`, else `⌊v⌋ − 2` (PEP's buckets).
     Bucket,
-    /// A libFM feature `index:value`, whose index is the category.
+    /// Any text, byte by byte. Its key is a hash of 63 bits: that any two of 10 million texts share one has
+    /// a probability of 5e-6.
+    Text,
+    /// The hour, 0 to 23, of a time `YYMMDDHH` (Avazu).
+    Hour,
+    /// The day of the week, 0 for Monday, of a time `YYMMDDHH`.
+    Weekday,
+}
+
+/// What the categories of a field are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FieldKind {
+    /// A cell.
+    Cell(CellKind),
+    /// The parts of a cell between separators of one byte: any number of categories.
+    Bag(CellKind, u8),
+    /// A feature `index:value`, whose index is the category.
     Feature,
+    /// Any number of such features.
+    FeatureBag,
     /// Something known of a rating, its user or its movie.
     Attribute(Attribute),
 }
@@ -188,8 +246,33 @@ impl FieldColumn {
     /// One id a row, or a bag.
     pub fn arity(&self) -> Arity {
         match self.kind {
-            FieldKind::Attribute(Attribute::GenreBag) => Arity::Multi,
+            FieldKind::Bag(..)
+            | FieldKind::FeatureBag
+            | FieldKind::Attribute(Attribute::GenreBag) => Arity::Multi,
             _ => Arity::Single,
+        }
+    }
+}
+
+impl DenseColumn {
+    /// The feature of `column` in a group of a recipe; `missing` where the recipe does not say.
+    fn new(column: Column, group: &RawDense, missing: Option<f64>) -> Self {
+        let transform = match group.transform {
+            RawTransform::Log1p => Transform::Log1p,
+            RawTransform::LogSquared => Transform::LogSquared,
+            RawTransform::Identity => Transform::Identity,
+        };
+        let scale = match group.scale {
+            RawScale::None => Scale::None,
+            RawScale::MinMax => Scale::MinMax,
+            RawScale::Standard => Scale::Standard,
+        };
+        let given = group.missing.as_ref().map(|missing| *missing.get_ref());
+        Self {
+            column,
+            transform,
+            scale,
+            missing: given.or(missing),
         }
     }
 }

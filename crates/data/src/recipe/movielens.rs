@@ -1,10 +1,10 @@
 //! The fields, files and label of MovieLens.
 
 use super::parse::{Layout, Source};
-use super::raw::{RawField, RawKind, RawLabel, RawRecipe};
+use super::raw::{RawField, RawKind, RawLabel, RawPositive, RawRecipe};
 use super::{
-    Attribute, Column, Edition, FieldColumn, FieldKind, Format, NamedFile, RatingRule, inputs,
-    ranges,
+    Attribute, Column, Edition, FieldColumn, FieldKind, Format, NamedFile, OnMissing, RatingRule,
+    inputs,
 };
 use crate::DataError;
 
@@ -26,7 +26,15 @@ const N_COLUMNS: usize = 4;
 
 /// The fields of an edition that a recipe chooses.
 pub fn layout(source: &Source<'_>, raw: &RawRecipe, edition: Edition) -> Result<Layout, DataError> {
-    refuse_columns(source, raw, edition)?;
+    let format = match edition {
+        Edition::OneMillion => "movielens-1m",
+        Edition::HundredThousand => "movielens-100k",
+    };
+    source.allow(
+        raw,
+        format,
+        &["label.positive", "label.drop", "fields.kind"],
+    )?;
     let files = files(source, raw)?;
     Ok(Layout {
         format: Format::MovieLens(edition, rating_rule(source, &raw.label)?),
@@ -39,23 +47,6 @@ pub fn layout(source: &Source<'_>, raw: &RawRecipe, edition: Edition) -> Result<
         fields: fields(source, &raw.fields, &files)?,
         files,
     })
-}
-
-fn refuse_columns(source: &Source<'_>, raw: &RawRecipe, edition: Edition) -> Result<(), DataError> {
-    let format = match edition {
-        Edition::OneMillion => "movielens-1m",
-        Edition::HundredThousand => "movielens-100k",
-    };
-    source.refuse(&raw.n_columns, "n_columns", format)?;
-    source.refuse(&raw.values, "values", format)?;
-    source.refuse(&raw.label.column, "column", format)?;
-    for dense in &raw.dense {
-        source.refuse(&Some(dense.names.clone()), "[[dense]]", format)?;
-    }
-    for field in &raw.fields {
-        source.refuse(&field.columns, "columns", format)?;
-    }
-    Ok(())
 }
 
 /// The ratings, and the users and movies where the recipe names them.
@@ -91,10 +82,10 @@ fn rating_rule(source: &Source<'_>, label: &RawLabel) -> Result<RatingRule, Data
             "expected `positive` under [label]: the lowest rating with label 1",
         );
     };
-    let positive = *spanned.get_ref();
-    if !(2..=5).contains(&positive) {
-        return error(Some(spanned.span()), "expected `positive` from 2 to 5");
-    }
+    let positive = match *spanned.get_ref() {
+        RawPositive::Rating(positive @ 2..=5) => positive,
+        _ => return error(Some(spanned.span()), "expected `positive` from 2 to 5"),
+    };
     let Some(drop) = label.drop.as_ref() else {
         let drop = Vec::new();
         return Ok(RatingRule { positive, drop });
@@ -114,7 +105,7 @@ fn fields(
     let mut all: Vec<FieldColumn> = Vec::new();
     for group in raw {
         let error = |message| source.error(Some(group.names.span()), message);
-        for name in ranges::names(group.names.get_ref()).map_err(error)? {
+        for name in source.names(&group.names)? {
             let field = field(name, group, files).map_err(error)?;
             if all
                 .iter()
@@ -151,5 +142,9 @@ fn field(name: String, group: &RawField, files: &[NamedFile]) -> Result<FieldCol
     }
     let kind = FieldKind::Attribute(attribute);
     let column = Column { name, index };
-    Ok(FieldColumn { column, kind })
+    Ok(FieldColumn {
+        column,
+        kind,
+        missing: OnMissing::Refuse,
+    })
 }

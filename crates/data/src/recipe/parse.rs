@@ -5,10 +5,10 @@ use std::path::Path;
 
 use toml::Spanned;
 
-use super::raw::{RawFormat, RawRecipe};
+use super::raw::{RawDense, RawFormat, RawRecipe};
 use super::{
-    Column, DenseColumn, Edition, FieldColumn, Format, NamedFile, Recipe, columns, libfm,
-    movielens, split,
+    Address, Column, DenseColumn, Edition, FieldColumn, Format, NamedFile, Recipe, columns, csv,
+    libfm, movielens, ranges, sparse, split,
 };
 use crate::DataError;
 
@@ -43,18 +43,47 @@ impl Source<'_> {
         }
     }
 
-    /// Fails when `key` is there, which the format does not know.
-    pub fn refuse<T>(
-        &self,
-        value: &Option<Spanned<T>>,
-        key: &str,
-        format: &str,
-    ) -> Result<(), DataError> {
-        let Some(value) = value else {
+    /// Fails when the recipe has a special key that is not among `known`, those of its format.
+    pub fn allow(&self, raw: &RawRecipe, format: &str, known: &[&str]) -> Result<(), DataError> {
+        let mut keys = raw.special_keys().into_iter();
+        let Some((key, span)) = keys.find(|(key, _)| !known.contains(key)) else {
             return Ok(());
         };
+        let key = key.rsplit('.').next().unwrap_or(key);
         let message = format!("`{key}` does not belong to format = \"{format}\"");
-        Err(self.error(Some(value.span()), message))
+        Err(self.error(Some(span), message))
+    }
+
+    /// What `key` says, which the group of columns called `names` needs.
+    pub fn needed<'r, T>(
+        &self,
+        value: &'r Option<T>,
+        key: &str,
+        names: &Spanned<String>,
+    ) -> Result<&'r T, DataError> {
+        let missing = || self.error(Some(names.span()), format!("missing field `{key}`"));
+        value.as_ref().ok_or_else(missing)
+    }
+
+    /// The names that a group of columns gives.
+    pub fn names(&self, names: &Spanned<String>) -> Result<Vec<String>, DataError> {
+        let error = |message| self.error(Some(names.span()), message);
+        ranges::names(names.get_ref()).map_err(error)
+    }
+
+    /// Pairs what a group of columns lists with its names.
+    pub fn pairs<T>(
+        &self,
+        listed: Vec<T>,
+        what: &str,
+        names: &Spanned<String>,
+    ) -> Result<Vec<(T, String)>, DataError> {
+        let all = self.names(names)?;
+        if listed.len() != all.len() {
+            let message = format!("{} {what} but {} names", listed.len(), all.len());
+            return Err(self.error(Some(names.span()), message));
+        }
+        Ok(listed.into_iter().zip(all).collect())
     }
 }
 
@@ -62,9 +91,13 @@ pub fn parse(text: &str, path: &Path) -> Result<Recipe, DataError> {
     let source = Source { text, path };
     let raw: RawRecipe =
         toml::from_str(text).map_err(|e| source.error(e.span(), explain(e.message())))?;
+    check_missing(&source, &raw.dense)?;
     let layout = match raw.format {
         RawFormat::Tsv => columns::layout(&source, &raw),
+        RawFormat::Csv => csv::layout(&source, &raw),
         RawFormat::Libfm => libfm::layout(&source, &raw),
+        RawFormat::Libsvm => sparse::layout(&source, &raw, Address::Index),
+        RawFormat::Libffm => sparse::layout(&source, &raw, Address::Field),
         RawFormat::MovieLens1M => movielens::layout(&source, &raw, Edition::OneMillion),
         RawFormat::MovieLens100K => movielens::layout(&source, &raw, Edition::HundredThousand),
     }?;
@@ -87,6 +120,19 @@ pub fn parse(text: &str, path: &Path) -> Result<Recipe, DataError> {
         defaults_train: raw.train,
         source: text.to_owned(),
     })
+}
+
+/// What takes the place of missing numbers has to be one itself, whatever its transform.
+fn check_missing(source: &Source<'_>, dense: &[RawDense]) -> Result<(), DataError> {
+    let is_number = |value: f64| value.abs() <= f64::from(f32::MAX);
+    let mut given = dense.iter().filter_map(|group| group.missing.as_ref());
+    match given.find(|missing| !is_number(*missing.get_ref())) {
+        None => Ok(()),
+        Some(missing) => {
+            let message = "expected a number that 32 bits can hold as `missing`";
+            Err(source.error(Some(missing.span()), message.into()))
+        }
+    }
 }
 
 /// A name that can be that of a folder on any system.
@@ -207,7 +253,11 @@ lr = 0.5
                 "kind = \"file-order\"",
                 "needs `order`",
             ),
-            ("format = \"tsv\"", "format = \"csv\"", "unknown variant"),
+            (
+                "format = \"tsv\"",
+                "format = \"csw\"",
+                "did you mean `csv`?",
+            ),
             ("name = \"toy\"", "", "missing field `name`"),
             ("\"toy\"", "\"../toy\"", "found `../toy`"),
             (

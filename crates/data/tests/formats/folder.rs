@@ -1,5 +1,6 @@
 //! Folders of input files, prepared.
 
+use std::io::Write;
 use std::path::PathBuf;
 
 use slimbed_data::{
@@ -94,11 +95,50 @@ pub fn prepare_folder(
     max_bad_rows: u64,
 ) -> Result<Prepared, DataError> {
     let recipe = Recipe::parse(recipe, "toy.toml".as_ref())?;
-    let folder = tempfile::tempdir().unwrap();
-    for (name, bytes) in files {
-        std::fs::write(folder.path().join(name), bytes).unwrap();
-    }
+    let (folder, _) = written(files);
     Prepared::new(&recipe, &[folder.path().to_owned()], max_bad_rows)
+}
+
+/// Writes `files` into a folder; their paths.
+pub fn written(files: &[(&str, Vec<u8>)]) -> (TempDir, Vec<PathBuf>) {
+    let folder = tempfile::tempdir().unwrap();
+    let paths = files.iter().map(|(name, bytes)| {
+        let path = folder.path().join(name);
+        std::fs::write(&path, bytes).unwrap();
+        path
+    });
+    let paths = paths.collect();
+    (folder, paths)
+}
+
+/// The bytes of every file that `files` are prepared to, by `n_threads`; without the list of inputs.
+pub fn outputs(recipe: &str, files: &[(&str, Vec<u8>)], n_threads: usize) -> Vec<Vec<u8>> {
+    let recipe = Recipe::parse(recipe, "toy.toml".as_ref()).unwrap();
+    let (_folder, paths) = written(files);
+    let pool = rayon::ThreadPoolBuilder::new().num_threads(n_threads);
+    let prepared = pool
+        .build()
+        .unwrap()
+        .install(|| Prepared::new(&recipe, &paths, 0));
+    let prepared = prepared.unwrap();
+    let mut meta = prepared.report.meta.clone();
+    meta.inputs.clear();
+    let names = [
+        "train.pack",
+        "validation.pack",
+        "test.pack",
+        "vocabulary.bin",
+    ];
+    let read = |name| std::fs::read(prepared.dataset().path().join(name)).unwrap();
+    let meta = serde_json::to_vec(&meta).unwrap();
+    names.into_iter().map(read).chain([meta]).collect()
+}
+
+/// A gzip file of `bytes`.
+pub fn gzip(bytes: &[u8]) -> Vec<u8> {
+    let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    encoder.write_all(bytes).unwrap();
+    encoder.finish().unwrap()
 }
 
 /// Expects an error whose text has all parts of `expected`.

@@ -1,5 +1,5 @@
-//! The published data where they are at hand: `SLIMBED_DATA` names a folder with `frappe`, `ml-1m` and
-//! `ml-100k`.
+//! The published data where they are at hand: `SLIMBED_DATA` names a folder with `frappe`, `ml-1m`,
+//! `ml-100k` and `avazu`.
 
 use std::path::{Path, PathBuf};
 
@@ -116,4 +116,24 @@ fn movielens_100k_is_split_by_time() {
     // Genre and gender are few, and the newest users are unknown to the training split.
     assert_eq!(prepared.tables()[2], 3);
     assert!(prepared.ids(Split::Test, 0).contains(&0));
+}
+
+#[test]
+fn the_head_of_avazu_is_read() {
+    let file = "avazu/avazu_train_head8999.csv";
+    let Some(prepared) = prepared("avazu.toml", file) else {
+        return;
+    };
+    assert_eq!(prepared.totals().0, 8_999);
+    let names: Vec<_> = prepared.dataset().fields().iter().collect();
+    assert_eq!(
+        (names.len(), &*names[0].name, &*names[1].name),
+        (23, "hour", "weekday")
+    );
+    // One hour of one day, and seven kinds of C1.
+    let tables = prepared.tables();
+    assert_eq!(tables[..2], [2, 2]);
+    assert!((4..=8).contains(&tables[2]) && tables[5] > 100);
+    let rate = prepared.totals().1 as f64 / prepared.totals().0 as f64;
+    assert!((rate - 0.174).abs() < 0.001, "{rate}");
 }

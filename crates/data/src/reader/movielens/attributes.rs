@@ -4,7 +4,7 @@ use crate::reader::MISSING;
 use crate::reader::cell::whole;
 
 /// The genres in the order of 100K's `u.genre`.
-const GENRES: [&str; 19] = [
+pub const GENRES: [&str; 19] = [
     "unknown",
     "Action",
     "Adventure",
@@ -133,6 +133,11 @@ pub fn flags(cells: &[&[u8]]) -> Result<u64, (usize, &'static str)> {
         _ => Err((k, "0 or 1")),
     });
     bits.sum()
+}
+
+/// The genres of a set.
+pub fn genres_of(set: u64) -> impl Iterator<Item = u64> {
+    (0..GENRES.len() as u64).filter(move |genre| set >> genre & 1 == 1)
 }
 
 fn position(names: &[&str], cell: &[u8]) -> Option<u64> {

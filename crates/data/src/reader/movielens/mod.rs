@@ -9,9 +9,11 @@ use memchr::memmem::Finder;
 
 use super::cell::{bucket, whole};
 use super::chunks::{Chunk, Chunks};
-use super::text::{Place, lines, shortened};
-use super::{BadRows, Rows};
+use super::row::Row;
+use super::text::{Place, lines};
+use super::{BadRow, BadRows, Rows};
 use crate::{Attribute, DataError, Edition, FieldKind, RatingRule, Recipe};
+use attributes::genres_of;
 use tables::{Movie, Table, User, read_movies, read_users};
 
 /// The columns of a rating.
@@ -76,10 +78,10 @@ impl<'a> RatingParser<'a> {
         &mut self,
         paths: &[PathBuf],
         bad: &mut BadRows,
-    ) -> Result<Vec<Chunks>, DataError> {
+    ) -> Result<Vec<Chunks<'static>>, DataError> {
         let mut files = Vec::new();
         for (file, path) in self.recipe.files[1..].iter().zip(paths) {
-            let mut chunks = Chunks::new(vec![path.clone()]);
+            let mut chunks = Chunks::lines(vec![path.clone()]);
             match file.role {
                 "users" => self.users = Some(read_users(self.edition, &mut chunks, path, bad)?),
                 _ => self.movies = Some(read_movies(self.edition, &mut chunks, path, bad)?),
@@ -98,12 +100,9 @@ impl<'a> RatingParser<'a> {
     }
 
     /// All good rows of a chunk, and what was wrong with the others; stops at the `most`-th bad row.
-    pub fn parse(&self, chunk: &Chunk, most: u64) -> (Rows, Vec<DataError>) {
-        let mut rows = Rows {
-            file: chunk.file,
-            ..Rows::default()
-        };
-        let mut errors = Vec::new();
+    pub fn parse(&self, chunk: &Chunk, most: u64) -> (Rows, Vec<BadRow>) {
+        let mut row = Row::of(self.recipe);
+        let (mut rows, mut bad) = (row.empty(0, chunk.file), Vec::new());
         for (i, text) in lines(&chunk.bytes).enumerate() {
             let place = Place {
                 path: &chunk.path,
@@ -111,25 +110,33 @@ impl<'a> RatingParser<'a> {
             };
             match self.parse_line(text, place) {
                 Ok(rating) if self.rule.drop.contains(&rating.stars) => {}
-                Ok(rating) => self.append(&mut rows, chunk.first_index + i as u64, &rating),
-                Err(error) => errors.push(error),
+                Ok(rating) => {
+                    self.fill(&mut row, &rating);
+                    row.append_to(&mut rows, chunk.first_index + i as u64);
+                    rows.times
+                        .extend(self.recipe.needs_times().then_some(rating.time));
+                }
+                Err(error) => bad.push(error.into()),
             }
-            if errors.len() as u64 >= most {
+            if bad.len() as u64 >= most {
                 break;
             }
         }
-        (rows, errors)
+        (rows, bad)
     }
 
-    fn append(&self, rows: &mut Rows, index: u64, rating: &Rating<'_>) {
-        rows.lines.push(index);
-        rows.labels
-            .push(u8::from(rating.stars >= self.rule.positive));
-        let keys = self.attributes.iter();
-        rows.keys
-            .extend(keys.map(|&attribute| rating.key(attribute, self.first_time)));
-        if self.recipe.needs_times() {
-            rows.times.push(rating.time);
+    fn fill(&self, row: &mut Row, rating: &Rating<'_>) {
+        row.label = u8::from(rating.stars >= self.rule.positive);
+        row.clear_bags();
+        for (f, &attribute) in self.attributes.iter().enumerate() {
+            let key = rating.key(attribute, self.first_time);
+            match attribute {
+                Attribute::GenreBag => {
+                    row.keys[f] = 0;
+                    genres_of(key).for_each(|genre| row.add(f, genre));
+                }
+                _ => row.keys[f] = key,
+            }
         }
     }
 
@@ -139,7 +146,7 @@ impl<'a> RatingParser<'a> {
             return Err(self.column_count(place, found));
         }
         let error = |column, expected| {
-            move || cell_error(place, column, NAMES[column], expected, cells[column])
+            move || place.cell_error(column, NAMES[column], expected, cells[column])
         };
         let user_id = whole(cells[0]).ok_or_else(error(0, "a user's id, a whole number"))?;
         let item_id = whole(cells[1]).ok_or_else(error(1, "a movie's id, a whole number"))?;
@@ -179,24 +186,13 @@ impl<'a> RatingParser<'a> {
     }
 
     fn column_count(&self, place: Place<'_>, found: usize) -> DataError {
-        let missing = match NAMES.get(found) {
-            Some(name) if found < self.n_columns => {
-                let why = if found == 3 && self.recipe.needs_times() {
-                    ", which the recipe's fields or split need"
-                } else {
-                    ""
-                };
-                format!("; column {} (`{name}`) is missing{why}", found + 1)
-            }
-            _ => String::new(),
+        let why = if found == 3 && self.recipe.needs_times() {
+            ", which the recipe's fields or split need"
+        } else {
+            ""
         };
-        DataError::ColumnCount {
-            path: place.path.to_owned(),
-            line: place.line,
-            expected: self.n_columns,
-            found,
-            missing,
-        }
+        let name = NAMES.get(found).filter(|_| found < self.n_columns);
+        place.column_count(self.n_columns, found, name.map(|name| [*name, why]))
     }
 }
 
@@ -238,21 +234,4 @@ fn join<'t, T>(
         found: id.to_string(),
     })?;
     Ok(Some(row))
-}
-
-fn cell_error(
-    place: Place<'_>,
-    column: usize,
-    name: &str,
-    expected: &'static str,
-    cell: &[u8],
-) -> DataError {
-    DataError::Cell {
-        path: place.path.to_owned(),
-        line: place.line,
-        column: column + 1,
-        name: name.to_owned(),
-        expected,
-        found: shortened(cell),
-    }
 }

@@ -5,9 +5,9 @@ use std::collections::hash_map::Entry;
 use std::path::{Path, PathBuf};
 
 use super::attributes::{
-    age, flags, gender, genres, occupation_name, occupation_number, release_year, title_year, zip,
+    GENRES, age, flags, gender, genres, occupation_name, occupation_number, release_year,
+    title_year, zip,
 };
-use super::cell_error;
 use crate::reader::BadRows;
 use crate::reader::cell::whole;
 use crate::reader::chunks::Chunks;
@@ -28,33 +28,19 @@ const MOVIE_1M: Layout = Layout {
 };
 const MOVIE_100K: Layout = Layout {
     separator: "|",
-    names: &[
-        "item",
-        "title",
-        "release date",
-        "video release date",
-        "URL",
-        "unknown",
-        "Action",
-        "Adventure",
-        "Animation",
-        "Children's",
-        "Comedy",
-        "Crime",
-        "Documentary",
-        "Drama",
-        "Fantasy",
-        "Film-Noir",
-        "Horror",
-        "Musical",
-        "Mystery",
-        "Romance",
-        "Sci-Fi",
-        "Thriller",
-        "War",
-        "Western",
-    ],
+    names: &with_genres(["item", "title", "release date", "video release date", "URL"]),
 };
+
+/// Names before the genres, each of which has a column.
+const fn with_genres(before: [&'static str; 5]) -> [&'static str; 5 + GENRES.len()] {
+    let mut names = [""; 5 + GENRES.len()];
+    let mut i = 0;
+    while i < names.len() {
+        names[i] = if i < 5 { before[i] } else { GENRES[i - 5] };
+        i += 1;
+    }
+    names
+}
 
 /// A file by ids.
 pub struct Table<T> {
@@ -89,7 +75,7 @@ type Wrong = (usize, &'static str);
 
 pub fn read_users(
     edition: Edition,
-    chunks: &mut Chunks,
+    chunks: &mut Chunks<'_>,
     path: &Path,
     bad: &mut BadRows,
 ) -> Result<Table<User>, DataError> {
@@ -101,7 +87,7 @@ pub fn read_users(
 
 pub fn read_movies(
     edition: Edition,
-    chunks: &mut Chunks,
+    chunks: &mut Chunks<'_>,
     path: &Path,
     bad: &mut BadRows,
 ) -> Result<Table<Movie>, DataError> {
@@ -154,7 +140,7 @@ fn at(
 /// Reads all lines; bad ones are skipped as bad rows.
 fn read<T>(
     layout: &Layout,
-    chunks: &mut Chunks,
+    chunks: &mut Chunks<'_>,
     path: &Path,
     bad: &mut BadRows,
     row: fn(&[&[u8]]) -> Result<T, Wrong>,
@@ -165,7 +151,7 @@ fn read<T>(
             for (line, text) in (chunk.first_line..).zip(lines(&chunk.bytes)) {
                 let place = Place { path, line };
                 if let Err(error) = layout.read_line(text, place, row, &mut rows) {
-                    bad.skip(error)?;
+                    bad.skip(error.into())?;
                 }
             }
         }
@@ -186,10 +172,11 @@ impl Layout {
     ) -> Result<(), DataError> {
         let cells = self.cut(text);
         if cells.len() != self.names.len() {
-            return Err(self.column_count(place, cells.len()));
+            let missing = self.names.get(cells.len()).map(|name| [*name, ""]);
+            return Err(place.column_count(self.names.len(), cells.len(), missing));
         }
         let error = |(column, expected): Wrong| {
-            cell_error(place, column, self.names[column], expected, cells[column])
+            place.cell_error(column, self.names[column], expected, cells[column])
         };
         let id = whole(cells[0]).ok_or_else(|| error((0, "an id, a whole number")))?;
         let row = row(&cells).map_err(error)?;
@@ -212,19 +199,6 @@ impl Layout {
             cell
         });
         cells.collect()
-    }
-
-    fn column_count(&self, place: Place<'_>, found: usize) -> DataError {
-        let missing = self.names.get(found).map_or_else(String::new, |name| {
-            format!("; column {} (`{name}`) is missing", found + 1)
-        });
-        DataError::ColumnCount {
-            path: place.path.to_owned(),
-            line: place.line,
-            expected: self.names.len(),
-            found,
-            missing,
-        }
     }
 }
 

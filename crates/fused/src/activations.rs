@@ -1,13 +1,19 @@
 //! The forward pass of some samples on one thread, for training and for scoring.
 
+use crate::attention::attention;
+use crate::elementwise::{add_row_sums, cross, put_columns};
 use crate::interaction::dot_interaction;
 use crate::linear;
 use crate::matrix::{Mat, MatMut};
 use crate::mode::{Mode, Precision};
-use crate::network::{DotInteraction, Linear, Network, Piece, Value};
+use crate::network::Network;
+use crate::piece::{
+    Attention, Concat, Cross, DotInteraction, Linear, Piece, SecondOrder, Sum, Value,
+};
 use crate::product::Multiplier;
+use crate::second_order::second_order;
 
-/// Number of values that come from outside.
+/// Number of values that are read where they come from; the first-order weights, few, are copied.
 pub(crate) const INPUTS: usize = 2;
 
 /// Weights and biases, as a forward pass needs them.
@@ -15,8 +21,8 @@ pub(crate) trait Weights: Sync {
     /// `y = x·Wᵀ` for a layer.
     fn product(&self, linear: &Linear, y: MatMut<'_>, x: Mat<'_>, multiplier: &mut Multiplier);
 
-    /// The bias of a layer.
-    fn bias(&self, linear: &Linear) -> &[f32];
+    /// A bias, by its number among the parameters.
+    fn bias(&self, param: usize) -> &[f32];
 }
 
 /// What a forward pass reads besides its own buffers.
@@ -35,12 +41,13 @@ pub(crate) struct ChunkInputs<'a> {
     pub rows: usize,
     pub dense: &'a [f32],
     pub embeddings: &'a [f32],
+    pub first_order: &'a [f32],
 }
 
-/// Outputs of the pieces; the buffers are kept from pass to pass, so that nothing is allocated.
+/// First-order weights and outputs of the pieces; the buffers are kept from pass to pass, so that nothing is allocated.
 #[derive(Debug)]
 pub(crate) struct Activations {
-    /// `[rows, width]` each, the inputs not counted.
+    /// `[rows, width]` each, without those that are read where they come from.
     values: Vec<Vec<f32>>,
     /// Samples in the buffers.
     rows: usize,
@@ -62,18 +69,19 @@ impl Activations {
     /// Computes the logits, `[rows]`.
     pub fn forward(&mut self, pass: Pass<'_>, inputs: ChunkInputs<'_>) -> &[f32] {
         self.resize(pass.network, inputs.rows);
+        self.values[Value::FIRST_ORDER.0 - INPUTS].copy_from_slice(inputs.first_order);
         for piece in pass.network.pieces() {
             match piece {
                 Piece::Linear(piece) => self.linear(piece, pass, inputs),
                 Piece::DotInteraction(piece) => self.interact(piece, inputs),
+                Piece::SecondOrder(piece) => self.second_order(piece, inputs),
+                Piece::Concat(piece) => self.concat(piece, pass, inputs),
+                Piece::Sum(piece) => self.sum(piece, pass, inputs),
+                Piece::Cross(piece) => self.cross(piece, inputs),
+                Piece::Attention(piece) => self.attend(piece, inputs),
             }
         }
         &self.values[pass.network.output().0 - INPUTS]
-    }
-
-    /// Samples of the last pass.
-    pub fn rows(&self) -> usize {
-        self.rows
     }
 
     /// A value of the last pass, which had these inputs.
@@ -99,12 +107,16 @@ impl Activations {
     fn linear(&mut self, piece: &Linear, pass: Pass<'_>, inputs: ChunkInputs<'_>) {
         let (before, after) = self.values.split_at_mut(piece.output.0 - INPUTS);
         let (x, y) = (source(piece.input, inputs, before), &mut after[0]);
-        let x = Mat::row_major(x, self.rows, piece.n_in);
-        let out = MatMut::row_major(y, self.rows, piece.n_out);
+        let rows = self.rows * piece.n_vectors;
+        let x = Mat::row_major(x, rows, piece.n_in);
+        let out = MatMut::row_major(y, rows, piece.n_out);
         pass.weights.product(piece, out, x, &mut self.multiplier);
-        linear::bias_activation(y, pass.weights.bias(piece), piece.activation);
+        if let Some(bias) = piece.bias {
+            linear::bias_activation(y, pass.weights.bias(bias), piece.activation);
+        }
         if let (Some(dropout), Mode::Train { seed, step }) = (&piece.dropout, pass.mode) {
-            linear::drop_out(dropout, seed, step, inputs.start * piece.n_out, y);
+            let start = inputs.start * piece.n_vectors * piece.n_out;
+            linear::drop_out(dropout, seed, step, start, y);
         }
     }
 
@@ -113,6 +125,44 @@ impl Activations {
         let x = source(piece.x, inputs, before);
         let e = inputs.embeddings;
         dot_interaction(piece, x, e, &mut after[0], &mut self.scratch);
+    }
+
+    fn second_order(&mut self, piece: &SecondOrder, inputs: ChunkInputs<'_>) {
+        let (before, after) = self.values.split_at_mut(piece.output.0 - INPUTS);
+        second_order(piece, source(piece.input, inputs, before), &mut after[0]);
+    }
+
+    fn concat(&mut self, piece: &Concat, pass: Pass<'_>, inputs: ChunkInputs<'_>) {
+        let (before, after) = self.values.split_at_mut(piece.output.0 - INPUTS);
+        let (n, mut first) = (pass.network.width(piece.output), 0);
+        for &value in &piece.inputs {
+            let width = pass.network.width(value);
+            let x = source(value, inputs, before);
+            put_columns(x, width, &mut after[0], n, first);
+            first += width;
+        }
+    }
+
+    fn sum(&mut self, piece: &Sum, pass: Pass<'_>, inputs: ChunkInputs<'_>) {
+        let (before, after) = self.values.split_at_mut(piece.output.0 - INPUTS);
+        let bias = piece.bias.map_or(0.0, |bias| pass.weights.bias(bias)[0]);
+        after[0].fill(bias);
+        for &value in &piece.inputs {
+            let x = source(value, inputs, before);
+            add_row_sums(x, pass.network.width(value), &mut after[0]);
+        }
+    }
+
+    fn cross(&mut self, piece: &Cross, inputs: ChunkInputs<'_>) {
+        let (before, after) = self.values.split_at_mut(piece.output.0 - INPUTS);
+        let [x0, z, x] = [piece.x0, piece.z, piece.x].map(|v| source(v, inputs, before));
+        cross(x0, z, x, &mut after[0]);
+    }
+
+    fn attend(&mut self, piece: &Attention, inputs: ChunkInputs<'_>) {
+        let (before, after) = self.values.split_at_mut(piece.output.0 - INPUTS);
+        let x = source(piece.input, inputs, before);
+        attention(piece, x, &mut after[0], &mut self.scratch);
     }
 }
 

@@ -2,7 +2,7 @@
 
 use slimbed_rng::Seed;
 
-use crate::network::{Activation, Dropout};
+use crate::piece::{Activation, Dropout};
 use crate::simd::multiversion;
 
 /// Adds `bias` `[n]` to every row of `y` `[rows, n]` and applies the activation.

@@ -50,7 +50,7 @@ fn interaction() -> DotInteraction {
     let pieces = network().pieces().to_vec();
     let interaction = pieces.into_iter().find_map(|piece| match piece {
         Piece::DotInteraction(piece) => Some(piece),
-        Piece::Linear(_) => None,
+        _ => None,
     });
     interaction.expect("DLRM has an interaction")
 }
@@ -182,6 +182,7 @@ fn bench_pass(c: &mut Criterion) {
             n,
             dense: &dense,
             embeddings: &embeddings,
+            first_order: &[],
         };
         let mode = Mode::Train {
             seed: SEED,

@@ -26,6 +26,7 @@ Examples:
   cargo xtask train --method pep --ratio 50           tables of at most a fiftieth of their dense bytes
   cargo xtask train --method pep,magnitude --budget 5MB
   cargo xtask train --method mlet --set mlet.inner_dim=64 --set model.dim=8
+  cargo xtask train --model deepfm --method none      another network: lr, fm, wide-deep, dcn-v2, autoint
   cargo xtask train --rows 2000000 --seed 3
   cargo xtask train --data datasets/criteo-kaggle.toml --input train.txt
   cargo xtask train --data prepared/mine --set train.epochs=2 --set model.dim=8
@@ -47,12 +48,18 @@ settings, seed and data, and ends with the bits it would have ended with had it 
 
 Settings (--set key=value, defaults in brackets; a recipe may have others):
   data.*                            keys of the recipe, for example data.min_count=10
-  model.kind [dlrm]                 network
-  model.dim [16]                    size of an embedding
-  model.bottom [[512, 256, 64]]     hidden widths of the bottom MLP
-  model.top [[512, 256]]            hidden widths of the top MLP
-  model.self_interaction [false]    products of a vector with itself in the interaction
-  model.dropout [0]                 rate behind the top MLP's hidden layers, 0 to 1
+  model.kind [dlrm]                 network: lr, fm, deepfm, wide-deep, dcn-v2, autoint, dlrm
+  model.dim [16]                    size of an embedding; lr always has 1
+  model.bottom [[512, 256, 64]]     dlrm: hidden widths of the bottom MLP
+  model.top [[512, 256]]            hidden widths of the top MLP, or the only one; lr and fm have none; []: autoint
+                                    without
+  model.self_interaction [false]    dlrm: products of a vector with itself in the interaction
+  model.dropout [0]                 rate behind that MLP's hidden layers, 0 to 1
+  model.cross_layers [3]            dcn-v2: number of cross layers, with full matrices
+  model.cross_structure [stacked]   dcn-v2: the MLP behind the cross layers, or parallel: beside them
+  model.attention_layers [3]        autoint: number of interacting layers
+  model.attention_heads [2]         autoint: heads of each
+  model.attention_dim [32]          autoint: size of a query, a key and a value of a head
   train.epochs [1]                  passes over the training split
   train.batch_size [512]            samples of a step
   train.engine [auto]               who computes the network: auto, fused (CPU), graph
@@ -110,6 +117,10 @@ pub struct TrainArgs {
     /// AVX-512 BF16); short for --set train.precision=TYPE.
     #[arg(long, value_name = "TYPE")]
     precision: Option<String>,
+    /// Network: lr, fm, deepfm, wide-deep, dcn-v2, autoint or dlrm (the default); short for
+    /// --set model.kind=NAME.
+    #[arg(long, value_name = "NAME")]
+    model: Option<String>,
     #[command(flatten)]
     reduction: ReductionArgs,
     /// Folder of all runs.
@@ -123,8 +134,8 @@ pub struct TrainArgs {
         long,
         value_name = "RUN",
         conflicts_with_all = [
-            "data", "input", "rows", "max_bad_rows", "cache", "pairs", "device", "precision", "runs",
-            "name", "methods", "budget", "ratio",
+            "data", "input", "rows", "max_bad_rows", "cache", "pairs", "device", "precision", "model",
+            "runs", "name", "methods", "budget", "ratio",
         ]
     )]
     resume: Option<PathBuf>,
@@ -142,6 +153,9 @@ pub fn run(args: &TrainArgs, common: &Common, output: Output) -> anyhow::Result<
     let mut pairs = args.set.tables()?;
     if let Some(precision) = &args.precision {
         pairs.push(parse_pair(&format!("train.precision={precision}"))?);
+    }
+    if let Some(model) = &args.model {
+        pairs.push(parse_pair(&format!("model.kind={model}"))?);
     }
     pairs.extend(args.reduction.tables());
     let recipe_layers = take_group(&mut pairs, "data")?;

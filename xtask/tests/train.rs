@@ -194,6 +194,27 @@ fn another_seed_gives_another_model() {
 }
 
 #[test]
+fn a_model_is_chosen_by_its_name_and_its_file_shows_every_table() {
+    let dir = tempfile::tempdir().unwrap();
+    let report = train(dir.path(), &["--model", "fm", "--set", "model.dim=4"]);
+    let run = format!("runs/{}", report["run"].as_str().unwrap());
+    assert!(run.contains("-fm-s3"), "{run}");
+    assert!(report["test_auc"].as_f64().unwrap() > 0.55, "{report}");
+    let inspected = json(dir.path(), &["inspect", &run]);
+    assert_eq!(inspected["model"]["kind"], "fm");
+    let fields = inspected["fields"].as_array().unwrap();
+    let (embeddings, weights) = fields.split_at(fields.len() / 2);
+    for (embedding, weight) in embeddings.iter().zip(weights) {
+        let name = embedding["name"].as_str().unwrap();
+        assert_eq!(weight["name"], format!("{name}.first-order"));
+        assert_eq!((&embedding["dim"], &weight["dim"]), (&4.into(), &1.into()));
+        assert_eq!(embedding["n_rows"], weight["n_rows"]);
+    }
+    let evaluated = json(dir.path(), &["eval", &run]);
+    assert_eq!(evaluated["test"]["auc"], report["test_auc"]);
+}
+
+#[test]
 fn bad_settings_end_with_exit_code_2_before_any_work() {
     let dir = tempfile::tempdir().unwrap();
     for (pair, message) in [

@@ -72,6 +72,15 @@ impl StoredTables {
     }
 }
 
+impl StoredTables {
+    /// The first `n` of them, for example the embeddings in front of first-order weights.
+    #[must_use]
+    pub fn first(mut self, n: usize) -> Self {
+        self.fields.truncate(n);
+        self
+    }
+}
+
 impl TableSource for StoredTables {
     fn fields(&self) -> &[SourceField] {
         &self.fields

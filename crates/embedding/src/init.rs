@@ -11,6 +11,8 @@ const CHUNK: usize = 1 << 16;
 /// The distribution of a new table `[n_rows, dim]`.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum RowInit {
+    /// All zero.
+    Zeros,
     /// DLRM's rule: `U(±1/√n_rows)`.
     UniformByRows,
     /// Xavier over the whole matrix, as PEP does: `U(±√(6 / (n_rows + dim)))`.
@@ -35,6 +37,7 @@ impl RowInit {
                 let mut stream = seed.stream(&purpose, 0);
                 let first = (chunk * CHUNK) as u64;
                 match self {
+                    Self::Zeros => values.fill(0.0),
                     Self::UniformByRows => {
                         stream.seek(first);
                         stream.fill_uniform(values, 1.0 / n_rows.sqrt());

@@ -58,6 +58,11 @@ impl PlainEmbedding {
         &self.rows
     }
 
+    /// The same, to be changed.
+    pub fn rows_mut(&mut self) -> &mut TrainedRows {
+        &mut self.rows
+    }
+
     /// The gradients of the last backward pass, `[U, dim]`.
     fn summed_gradients(&self) -> Result<&[f32], EmbeddingError> {
         self.stage.check_step()?;

@@ -1,15 +1,21 @@
 //! The forward pass of some samples on one thread, for training and for scoring.
 
+use crate::attention::attention;
 use crate::buffer::{Buffer, buffers};
+use crate::elementwise::{add_row_sums, cross, put_columns};
 use crate::interaction::interact;
 use crate::linear;
 use crate::matrix::Mat;
 use crate::mode::{Mode, Precision};
-use crate::network::{DotInteraction, Linear, Network, Piece, Value};
+use crate::network::Network;
 use crate::panels::{Operand, OperandMut};
+use crate::piece::{
+    Attention, Concat, Cross, DotInteraction, Linear, Piece, SecondOrder, Sum, Value,
+};
 use crate::product::Multiplier;
+use crate::second_order::second_order;
 
-/// Number of values that come from outside.
+/// Number of values that are read where they come from; the first-order weights, few, are copied.
 pub(crate) const INPUTS: usize = 2;
 
 /// Weights and biases, as a forward pass needs them.
@@ -23,8 +29,8 @@ pub(crate) trait Weights: Sync {
         multiplier: &mut Multiplier,
     );
 
-    /// The bias of a layer.
-    fn bias(&self, linear: &Linear) -> &[f32];
+    /// A bias, by its number among the parameters.
+    fn bias(&self, param: usize) -> &[f32];
 }
 
 /// What a forward pass reads besides its own buffers.
@@ -43,12 +49,13 @@ pub(crate) struct ChunkInputs<'a> {
     pub rows: usize,
     pub dense: &'a [f32],
     pub embeddings: &'a [f32],
+    pub first_order: &'a [f32],
 }
 
-/// Outputs of the pieces; the buffers are kept from pass to pass, so that nothing is allocated.
+/// First-order weights and outputs of the pieces; the buffers are kept from pass to pass, so that nothing is allocated.
 #[derive(Debug)]
 pub(crate) struct Activations {
-    /// `[rows, width]` each, the inputs not counted.
+    /// `[rows, width]` each, without those that are read where they come from.
     values: Vec<Buffer>,
     /// Samples in the buffers.
     rows: usize,
@@ -70,23 +77,32 @@ impl Activations {
     /// Computes the logits, `[rows]`.
     pub fn forward(&mut self, pass: Pass<'_>, inputs: ChunkInputs<'_>) -> &[f32] {
         self.resize(inputs.rows);
+        let first_order = &mut self.values[Value::FIRST_ORDER.0 - INPUTS];
+        first_order
+            .row_major_mut()
+            .copy_from_slice(inputs.first_order);
         for piece in pass.network.pieces() {
             match piece {
                 Piece::Linear(piece) => self.linear(piece, pass, inputs),
                 Piece::DotInteraction(piece) => self.interact(piece, inputs),
+                Piece::SecondOrder(piece) => self.second_order(piece, inputs),
+                Piece::Concat(piece) => self.concat(piece, pass, inputs),
+                Piece::Sum(piece) => self.sum(piece, pass, inputs),
+                Piece::Cross(piece) => self.cross(piece, inputs),
+                Piece::Attention(piece) => self.attend(piece, inputs),
             }
         }
         self.values[pass.network.output().0 - INPUTS].row_major()
     }
 
-    /// Samples of the last pass.
-    pub fn rows(&self) -> usize {
-        self.rows
+    /// A value of the last pass, which had these inputs.
+    pub fn get<'a>(&'a self, value: Value, inputs: ChunkInputs<'a>) -> &'a [f32] {
+        source(value, inputs, &self.values)
     }
 
     /// What a layer read in the last pass, which had these inputs.
     pub fn input<'a>(&'a self, piece: &Linear, inputs: ChunkInputs<'a>) -> Operand<'a> {
-        source(piece, inputs, &self.values)
+        operand(piece, inputs, &self.values)
     }
 
     /// What a piece wrote, and the products' buffers.
@@ -106,10 +122,12 @@ impl Activations {
 
     fn linear(&mut self, piece: &Linear, pass: Pass<'_>, inputs: ChunkInputs<'_>) {
         let (before, after) = self.values.split_at_mut(piece.output.0 - INPUTS);
-        let (x, y) = (source(piece, inputs, before), &mut after[0]);
-        let multiplier = &mut self.multiplier;
-        pass.weights.product(piece, y.operand_mut(), x, multiplier);
-        linear::add_bias_to(y, pass.weights.bias(piece), piece.activation);
+        let (x, y) = (operand(piece, inputs, before), &mut after[0]);
+        let out = y.operand_mut(piece.n_vectors);
+        pass.weights.product(piece, out, x, &mut self.multiplier);
+        if let Some(bias) = piece.bias {
+            linear::add_bias_to(y, pass.weights.bias(bias), piece.activation);
+        }
         if let (Some(dropout), Mode::Train { seed, step }) = (&piece.dropout, pass.mode) {
             linear::drop_out(dropout, seed, step, inputs.start, y);
         }
@@ -117,18 +135,67 @@ impl Activations {
 
     fn interact(&mut self, piece: &DotInteraction, inputs: ChunkInputs<'_>) {
         let (before, after) = self.values.split_at_mut(piece.output.0 - INPUTS);
-        let x = before[piece.x.0 - INPUTS].row_major();
+        let x = source(piece.x, inputs, before);
         let e = inputs.embeddings;
         interact(piece, x, e, after[0].placed_mut(), &mut self.scratch);
+    }
+
+    fn second_order(&mut self, piece: &SecondOrder, inputs: ChunkInputs<'_>) {
+        let (before, after) = self.values.split_at_mut(piece.output.0 - INPUTS);
+        let out = after[0].row_major_mut();
+        second_order(piece, source(piece.input, inputs, before), out);
+    }
+
+    fn concat(&mut self, piece: &Concat, pass: Pass<'_>, inputs: ChunkInputs<'_>) {
+        let (before, after) = self.values.split_at_mut(piece.output.0 - INPUTS);
+        let (n, mut first) = (pass.network.width(piece.output), 0);
+        let out = after[0].row_major_mut();
+        for &value in &piece.inputs {
+            let width = pass.network.width(value);
+            let x = source(value, inputs, before);
+            put_columns(x, width, out, n, first);
+            first += width;
+        }
+    }
+
+    fn sum(&mut self, piece: &Sum, pass: Pass<'_>, inputs: ChunkInputs<'_>) {
+        let (before, after) = self.values.split_at_mut(piece.output.0 - INPUTS);
+        let bias = piece.bias.map_or(0.0, |bias| pass.weights.bias(bias)[0]);
+        let out = after[0].row_major_mut();
+        out.fill(bias);
+        for &value in &piece.inputs {
+            let x = source(value, inputs, before);
+            add_row_sums(x, pass.network.width(value), out);
+        }
+    }
+
+    fn cross(&mut self, piece: &Cross, inputs: ChunkInputs<'_>) {
+        let (before, after) = self.values.split_at_mut(piece.output.0 - INPUTS);
+        let [x0, z, x] = [piece.x0, piece.z, piece.x].map(|v| source(v, inputs, before));
+        cross(x0, z, x, after[0].row_major_mut());
+    }
+
+    fn attend(&mut self, piece: &Attention, inputs: ChunkInputs<'_>) {
+        let (before, after) = self.values.split_at_mut(piece.output.0 - INPUTS);
+        let x = source(piece.input, inputs, before);
+        attention(piece, x, after[0].row_major_mut(), &mut self.scratch);
+    }
+}
+
+/// A value whose rows lie one after the other.
+fn source<'a>(value: Value, inputs: ChunkInputs<'a>, values: &'a [Buffer]) -> &'a [f32] {
+    match value {
+        Value::DENSE => inputs.dense,
+        Value::EMBEDDINGS => inputs.embeddings,
+        Value(i) => values[i - INPUTS].row_major(),
     }
 }
 
 /// What a layer reads.
-fn source<'a>(piece: &Linear, inputs: ChunkInputs<'a>, values: &'a [Buffer]) -> Operand<'a> {
-    let rows = |values| Operand::Rows(Mat::row_major(values, inputs.rows, piece.n_in));
-    match piece.input {
-        Value::DENSE => rows(inputs.dense),
-        Value::EMBEDDINGS => rows(inputs.embeddings),
-        Value(i) => values[i - INPUTS].operand(),
+fn operand<'a>(piece: &Linear, inputs: ChunkInputs<'a>, values: &'a [Buffer]) -> Operand<'a> {
+    if let Value::DENSE | Value::EMBEDDINGS = piece.input {
+        let x = source(piece.input, inputs, values);
+        return Operand::Rows(Mat::row_major(x, inputs.rows * piece.n_vectors, piece.n_in));
     }
+    values[piece.input.0 - INPUTS].operand(piece.n_vectors)
 }

@@ -3,9 +3,11 @@
 use std::ops::Range;
 
 use crate::Precision;
+use crate::activations::INPUTS;
 use crate::matrix::{Mat, MatMut};
-use crate::network::{DotInteraction, Network, Piece, Value};
+use crate::network::Network;
 use crate::panels::{Operand, OperandMut, Panels, PanelsMut};
+use crate::piece::{Piece, Value};
 use crate::product::{LANES, Line, reads_panels};
 
 /// How a value lies in memory.
@@ -17,26 +19,31 @@ pub(crate) enum Layout {
     Panels,
 }
 
-/// Empty buffers for the outputs of the pieces, in their order. A value lies in panels where products alone
-/// work on all of it, and a row has a line at least.
+/// Empty buffers for the first-order weights and the outputs of the pieces, in their order. A value lies in
+/// panels where products alone work on all of it, and a row has a line at least.
 pub(crate) fn buffers(network: &Network, precision: Precision) -> Vec<Buffer> {
-    let buffer = |value| {
-        let suits = reads_panels(precision) && suits_products(network, value);
+    let buffer = |i| {
+        let value = Value(i);
+        let suits = reads_panels(precision)
+            && network.width(value) >= LANES
+            && network
+                .pieces()
+                .iter()
+                .all(|piece| takes_panels(piece, value));
         let layout = if suits { Layout::Panels } else { Layout::Rows };
         Buffer::new(layout, network.width(value))
     };
-    let values = network.pieces().iter().map(Piece::output);
-    values.map(buffer).collect()
+    (INPUTS..network.n_values()).map(buffer).collect()
 }
 
-fn suits_products(network: &Network, value: Value) -> bool {
-    let mut pieces = network.pieces().iter();
-    network.width(value) >= LANES
-        && pieces.all(|piece| match piece {
-            Piece::Linear(_) => true,
-            // Of a line's width both layouts are the same.
-            Piece::DotInteraction(DotInteraction { x, dim, .. }) => *x != value || *dim == LANES,
-        })
+/// Whether a piece can read or write `value` in panels, if it does.
+fn takes_panels(piece: &Piece, value: Value) -> bool {
+    match piece {
+        Piece::Linear(linear) if linear.n_vectors == 1 => true,
+        // Of a line's width both layouts are the same.
+        Piece::DotInteraction(piece) => piece.x != value || piece.dim == LANES,
+        _ => piece.output() != value && !piece.reads(value),
+    }
 }
 
 /// The output of a piece, or its gradient; grown to the largest batch it has seen.
@@ -101,10 +108,13 @@ impl Buffer {
         }
     }
 
-    /// The value as products read it.
-    pub fn operand(&self) -> Operand<'_> {
+    /// The value as products read it, which take `n_vectors` rows of it for each sample.
+    pub fn operand(&self, n_vectors: usize) -> Operand<'_> {
         match self.layout {
-            Layout::Rows => Operand::Rows(Mat::row_major(self.row_major(), self.rows, self.width)),
+            Layout::Rows => {
+                let (rows, cols) = (self.rows * n_vectors, self.width / n_vectors);
+                Operand::Rows(Mat::row_major(self.row_major(), rows, cols))
+            }
             Layout::Panels => Operand::Panels(Panels {
                 stride: self.stride(),
                 lines: &self.lines,
@@ -114,11 +124,14 @@ impl Buffer {
         }
     }
 
-    /// The value as products write it.
-    pub fn operand_mut(&mut self) -> OperandMut<'_> {
+    /// The value as products write it, which give `n_vectors` rows of it for each sample.
+    pub fn operand_mut(&mut self, n_vectors: usize) -> OperandMut<'_> {
         let (rows, width) = (self.rows, self.width);
         match self.layout {
-            Layout::Rows => OperandMut::Rows(MatMut::row_major(self.row_major_mut(), rows, width)),
+            Layout::Rows => {
+                let (all, cols) = (rows * n_vectors, width / n_vectors);
+                OperandMut::Rows(MatMut::row_major(self.row_major_mut(), all, cols))
+            }
             Layout::Panels => OperandMut::Panels(PanelsMut {
                 stride: self.stride(),
                 lines: &mut self.lines,
@@ -139,6 +152,11 @@ impl Buffer {
         assert!(self.is_row_major(), "a value in panels");
         let n = self.rows * self.width;
         &mut self.values_mut()[..n]
+    }
+
+    /// Whether the values lie row after row, and not in panels.
+    pub fn is_in_rows(&self) -> bool {
+        self.layout == Layout::Rows
     }
 
     fn is_row_major(&self) -> bool {
@@ -339,7 +357,7 @@ mod tests {
             multiplier.product_packed(out, Mat::row_major(&x, rows, n_in), &weight, write);
             let value = Buffer::of(x_layout, n_in, &x);
             let mut found = Buffer::of(y_layout, n_out, &before);
-            multiplier.value_packed(found.operand_mut(), value.operand(), &weight, write);
+            multiplier.value_packed(found.operand_mut(1), value.operand(1), &weight, write);
             prop_assert_eq!(found.copy_rows(), plain);
         }
 
@@ -359,7 +377,7 @@ mod tests {
             let (x, dy) = (Buffer::of(x_layout, n_in, &x), Buffer::of(dy_layout, n_out, &dy));
             let mut found = before.clone();
             let out = MatMut::row_major(&mut found, columns.len(), n_in);
-            multiplier.gradient(out, dy.operand().columns(columns), x.operand(), write);
+            multiplier.gradient(out, dy.operand(1).columns(columns), x.operand(1), write);
             prop_assert_eq!(found, plain);
         }
 

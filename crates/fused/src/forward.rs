@@ -4,8 +4,9 @@ use crate::activations::{Activations, ChunkInputs, Pass, Weights};
 use crate::fused_network::check_inputs;
 use crate::matrix::{Mat, Write};
 use crate::mode::{Inputs, Mode, Precision};
-use crate::network::{Linear, Network, Piece};
+use crate::network::Network;
 use crate::panels::{Operand, OperandMut};
+use crate::piece::{Linear, Piece};
 use crate::product::{Multiplier, PackedParts, PackedSet};
 use crate::{FusedError, NamedTensor};
 
@@ -25,14 +26,15 @@ pub struct Forward {
 #[derive(Debug)]
 pub struct ForwardScratch(Activations);
 
-/// The parameters of all layers.
+/// The parameters.
 #[derive(Debug)]
 struct Finished {
     /// `Wᵀ` of each layer.
     packed: PackedSet,
-    biases: Vec<Vec<f32>>,
     /// Number of the layer that has a parameter as its weight.
     layers: Vec<usize>,
+    /// Values of the parameters that are biases; of the others nothing.
+    biases: Vec<Vec<f32>>,
 }
 
 impl Forward {
@@ -78,6 +80,7 @@ impl Forward {
             rows: inputs.n,
             dense: inputs.dense,
             embeddings: inputs.embeddings,
+            first_order: inputs.first_order,
         };
         out.copy_from_slice(scratch.0.forward(pass, inputs));
         Ok(())
@@ -86,30 +89,28 @@ impl Forward {
 
 impl Finished {
     fn new(network: &Network, tensors: &[NamedTensor]) -> Result<Self, FusedError> {
+        let n_params = network.params().len();
         let find = |i: usize| {
             let param = &network.params()[i];
             NamedTensor::find(tensors, &param.name, &param.shape)
         };
-        let (mut weights, mut biases) = (Vec::new(), Vec::new());
-        let mut layers = vec![0; network.params().len()];
-        for linear in network.pieces().iter().filter_map(layer) {
-            layers[linear.weight] = weights.len();
-            let weight = &find(linear.weight)?.values;
-            weights.push(Mat::row_major(weight, linear.n_out, linear.n_in).t());
-            biases.push(find(linear.weight + 1)?.values.clone());
+        let mut weights = Vec::new();
+        let (mut layers, mut biases) = (vec![0; n_params], vec![Vec::new(); n_params]);
+        for piece in network.pieces() {
+            if let Piece::Linear(linear) = piece {
+                layers[linear.weight] = weights.len();
+                let weight = &find(linear.weight)?.values;
+                weights.push(Mat::row_major(weight, linear.n_out, linear.n_in).t());
+            }
+            if let Some((bias, _)) = piece.bias() {
+                biases[bias] = find(bias)?.values.clone();
+            }
         }
         Ok(Self {
             packed: PackedSet::new(Precision::F32, &weights)?,
-            biases,
             layers,
+            biases,
         })
-    }
-}
-
-fn layer(piece: &Piece) -> Option<&Linear> {
-    match piece {
-        Piece::Linear(linear) => Some(linear),
-        Piece::DotInteraction(_) => None,
     }
 }
 
@@ -130,7 +131,7 @@ impl Weights for Finished {
         multiplier.value_parts(y, x, parts, Write::Set);
     }
 
-    fn bias(&self, linear: &Linear) -> &[f32] {
-        &self.biases[self.layers[linear.weight]]
+    fn bias(&self, param: usize) -> &[f32] {
+        &self.biases[param]
     }
 }

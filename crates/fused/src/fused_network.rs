@@ -7,8 +7,9 @@ use crate::activations::{ChunkInputs, Pass};
 use crate::chunk::{Chunk, Context};
 use crate::matrix::Write;
 use crate::mode::{Inputs, Mode, Precision};
-use crate::network::{Network, Piece, Value};
+use crate::network::Network;
 use crate::optim::FlatOptimizer;
+use crate::piece::Value;
 use crate::segments::{Run, Segments, Trained};
 use crate::{DenseRule, FusedError, NamedTensor, OptimizerState, WeightDecay};
 
@@ -35,7 +36,9 @@ pub struct FusedNetwork {
     optimizer: FlatOptimizer,
     chunks: Vec<Chunk>,
     segments: Segments,
-    writes: Vec<[Write; 2]>,
+    writes: Vec<Vec<Write>>,
+    /// Chunks of the last loss.
+    n_chunks: usize,
 }
 
 impl FusedNetwork {
@@ -62,6 +65,7 @@ impl FusedNetwork {
             gradient: vec![0.0; network.n_params()],
             optimizer: FlatOptimizer::new(network.n_params(), rule, weight_decay),
             chunks: Vec::new(),
+            n_chunks: 0,
             segments: Segments::new(&network, &params, precision),
             params,
             writes: writes(&network),
@@ -98,7 +102,8 @@ impl FusedNetwork {
             return Err(FusedError::size("batch", "at least 1 sample", 0));
         }
         let rows = chunk_rows(inputs.n);
-        self.prepare(inputs.n.div_ceil(rows));
+        self.n_chunks = inputs.n.div_ceil(rows);
+        self.prepare(self.n_chunks);
         let width = self.network.width(Value::EMBEDDINGS);
         let Self {
             network,
@@ -144,6 +149,27 @@ impl FusedNetwork {
         self.segments
             .sum_gradients(network, chunks, part, &mut self.gradient);
         Ok(chunks.iter().map(|chunk| chunk.loss).sum::<f64>() / inputs.n as f64)
+    }
+
+    /// Writes the gradient of the first-order weights of the last [`loss`](Self::loss), `[n, n_fields]`.
+    ///
+    /// # Errors
+    /// When `out` has another length.
+    pub fn first_order_gradient(&self, out: &mut [f32]) -> Result<(), FusedError> {
+        let chunks = self.chunks[..self.n_chunks].iter();
+        let parts = chunks.map(Chunk::first_order_gradient);
+        check_len(
+            "gradient of the first-order weights",
+            parts.clone().map(<[f32]>::len).sum(),
+            out.len(),
+        )?;
+        let mut rest = out;
+        for part in parts {
+            let (out, behind) = rest.split_at_mut(part.len());
+            out.copy_from_slice(part);
+            rest = behind;
+        }
+        Ok(())
     }
 
     /// Writes the logits of a batch, `[n]`; a batch of one chunk stays on the calling thread.
@@ -271,6 +297,7 @@ fn slice<'a>(network: &Network, inputs: Inputs<'a>, i: usize, rows: usize) -> Ch
         rows,
         dense: rows_of(inputs.dense, Value::DENSE),
         embeddings: rows_of(inputs.embeddings, Value::EMBEDDINGS),
+        first_order: rows_of(inputs.first_order, Value::FIRST_ORDER),
     }
 }
 
@@ -279,7 +306,9 @@ fn check(network: &Network, inputs: &Inputs<'_>) -> Result<(), FusedError> {
     let width = |value| inputs.n * network.width(value);
     check_len("dense features", width(Value::DENSE), inputs.dense.len())?;
     let expected = width(Value::EMBEDDINGS);
-    check_len("embeddings", expected, inputs.embeddings.len())
+    check_len("embeddings", expected, inputs.embeddings.len())?;
+    let expected = width(Value::FIRST_ORDER);
+    check_len("first-order weights", expected, inputs.first_order.len())
 }
 
 /// Checks the inputs and the output of a forward pass.
@@ -300,7 +329,7 @@ fn check_len(what: &'static str, expected: usize, found: usize) -> Result<(), Fu
 }
 
 /// For each piece, whether it is the first to write the gradients of its inputs on the way back.
-fn writes(network: &Network) -> Vec<[Write; 2]> {
+fn writes(network: &Network) -> Vec<Vec<Write>> {
     let mut written = vec![false; network.n_values()];
     let mut first = |value: Value| {
         if std::mem::replace(&mut written[value.index()], true) {
@@ -309,10 +338,8 @@ fn writes(network: &Network) -> Vec<[Write; 2]> {
             Write::Set
         }
     };
-    let backwards = network.pieces().iter().rev().map(|piece| match piece {
-        Piece::Linear(piece) => [first(piece.input), Write::Set],
-        Piece::DotInteraction(piece) => [first(piece.x), first(Value::EMBEDDINGS)],
-    });
+    let pieces = network.pieces().iter().rev();
+    let backwards = pieces.map(|piece| piece.inputs().into_iter().map(&mut first).collect());
     let mut writes: Vec<_> = backwards.collect();
     writes.reverse();
     writes

@@ -5,11 +5,10 @@
 //! its partners. Sixteen lanes are one AVX-512 register; other processors use several.
 
 use crate::buffer::Places;
+use crate::lanes::{LANES, add, lanes, plus_scaled};
 use crate::matrix::Write;
-use crate::network::DotInteraction;
+use crate::piece::DotInteraction;
 use crate::simd::multiversion;
-
-const LANES: usize = 16;
 
 /// Sizes of a call.
 #[derive(Clone, Copy, Debug)]
@@ -121,19 +120,6 @@ fn products(vector: &[f32], transposed: &[f32], stride: usize, n: usize, out: &m
         }
         out[first..first + LANES].copy_from_slice(&sums);
     }
-}
-
-/// `sums + scale·row`, passed by value so that it stays in a register.
-#[inline(always)]
-fn plus_scaled(sums: [f32; LANES], scale: f32, row: &[f32; LANES]) -> [f32; LANES] {
-    std::array::from_fn(|lane| scale.mul_add(row[lane], sums[lane]))
-}
-
-#[inline(always)]
-fn lanes(values: &[f32], first: usize) -> &[f32; LANES] {
-    values[first..]
-        .first_chunk()
-        .expect("buffers are padded to whole registers")
 }
 
 /// Where the gradients of both inputs go, and whether something is there already.
@@ -248,22 +234,13 @@ fn vector_gradient(
     }
 }
 
-/// Adds a register to up to 16 values.
-#[inline(always)]
-fn add(sums: [f32; LANES], out: &mut [f32]) {
-    match out.first_chunk_mut::<LANES>() {
-        Some(whole) => (0..LANES).for_each(|lane| whole[lane] += sums[lane]),
-        None => out.iter_mut().zip(sums).for_each(|(out, sum)| *out += sum),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
     use slimbed_rng::Seed;
 
     use super::*;
-    use crate::network::{SelfInteraction, Value};
+    use crate::piece::{SelfInteraction, Value};
 
     fn piece(n_fields: usize, dim: usize, own: SelfInteraction) -> DotInteraction {
         DotInteraction {

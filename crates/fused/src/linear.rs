@@ -3,7 +3,7 @@
 use slimbed_rng::Seed;
 
 use crate::buffer::Buffer;
-use crate::network::{Activation, Dropout};
+use crate::piece::{Activation, Dropout};
 use crate::product::LANES;
 use crate::simd::multiversion;
 
@@ -18,13 +18,11 @@ pub fn bias_activation(y: &mut [f32], bias: &[f32], activation: Activation) {
 
 /// [`bias_activation`] of a value in any layout.
 pub(crate) fn add_bias_to(y: &mut Buffer, bias: &[f32], activation: Activation) {
+    if y.is_in_rows() {
+        return bias_activation(y.row_major_mut(), bias, activation);
+    }
     for block in y.blocks_mut() {
-        let bias = &bias[block.columns];
-        if bias.len() == block.stride {
-            bias_activation(block.values, bias, activation);
-        } else {
-            bias_activation(block.values, &line(bias), activation);
-        }
+        bias_activation(block.values, &line(&bias[block.columns]), activation);
     }
 }
 
@@ -100,15 +98,15 @@ pub(crate) fn gradient_of_affine(
     kept: f32,
     bias_gradient: &mut [f32],
 ) {
+    if y.is_in_rows() {
+        let dy = dy.row_major_mut();
+        return bias_activation_gradient(dy, y.row_major(), activation, kept, bias_gradient);
+    }
     for (dy, y) in dy.blocks_mut().zip(y.blocks()) {
+        let mut sums = [0.0; LANES];
+        bias_activation_gradient(dy.values, y.values, activation, kept, &mut sums);
         let bias = &mut bias_gradient[dy.columns];
-        if bias.len() == dy.stride {
-            bias_activation_gradient(dy.values, y.values, activation, kept, bias);
-        } else {
-            let mut sums = [0.0; LANES];
-            bias_activation_gradient(dy.values, y.values, activation, kept, &mut sums);
-            bias.copy_from_slice(&sums[..bias.len()]);
-        }
+        bias.copy_from_slice(&sums[..bias.len()]);
     }
 }
 

@@ -25,6 +25,8 @@ pub struct Inputs<'a> {
     pub dense: &'a [f32],
     /// `[n, n_fields · dim]`.
     pub embeddings: &'a [f32],
+    /// `[n, n_fields]`; empty where the network takes no first-order weights.
+    pub first_order: &'a [f32],
 }
 
 /// The type in which products are computed; sums, parameters and everything else are f32.

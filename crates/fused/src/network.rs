@@ -7,134 +7,8 @@
 
 use slimbed_rng::Seed;
 
+use crate::piece::{Activation, DotInteraction, Dropout, Linear, Piece, SelfInteraction, Value};
 use crate::{FusedError, Init, LinearInit};
-
-/// Something a piece reads or writes: `[batch, width]` numbers.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Value(pub(crate) usize);
-
-impl Value {
-    /// The dense features, `[batch, n_dense]`.
-    pub const DENSE: Self = Self(0);
-    /// The embeddings, `[batch, n_fields · dim]`.
-    pub const EMBEDDINGS: Self = Self(1);
-
-    /// Its number; dense features 0, embeddings 1, then the outputs of the pieces in order.
-    pub fn index(self) -> usize {
-        self.0
-    }
-}
-
-/// What follows an affine layer.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Activation {
-    /// Nothing: logits.
-    None,
-    /// `max(z, 0)`, with gradient 0 at 0.
-    Relu,
-}
-
-/// Whether the product of a vector with itself is among the pairs.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum SelfInteraction {
-    /// Pairs `i > j` only (DLRM's default).
-    Exclude,
-    /// Pairs `i ≥ j`.
-    Include,
-}
-
-impl SelfInteraction {
-    /// Number of vectors `j` paired with vector `i`.
-    pub fn n_partners(self, i: usize) -> usize {
-        match self {
-            Self::Exclude => i,
-            Self::Include => i + 1,
-        }
-    }
-
-    /// Number of pairs of `n_vectors` vectors.
-    pub fn n_pairs(self, n_vectors: usize) -> usize {
-        (0..n_vectors).map(|i| self.n_partners(i)).sum()
-    }
-}
-
-/// `y = dropout(activation(x Wᵀ + b))`.
-///
-/// Shapes: `x` is `[batch, n_in]`, `W` `[n_out, n_in]` (as PyTorch stores it), `b` `[n_out]`.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Linear {
-    /// Name; its parameters are `<name>.weight` and `<name>.bias`.
-    pub name: String,
-    /// What it reads.
-    pub input: Value,
-    /// What it writes.
-    pub output: Value,
-    /// Width of the input.
-    pub n_in: usize,
-    /// Width of the output.
-    pub n_out: usize,
-    /// Number of the weight among the parameters; the bias follows it.
-    pub weight: usize,
-    /// What follows.
-    pub activation: Activation,
-    /// What is dropped behind it.
-    pub dropout: Option<Dropout>,
-}
-
-/// Sets each entry to 0 with probability `rate` and divides the others by `1 − rate`, in training only.
-///
-/// Entry `i` of `[batch, width]` is kept when word `i` of the stream `purpose` of the step, as a uniform
-/// number, is at least `rate`: a function of seed and step alone, so a resumed run draws the same.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Dropout {
-    /// In `(0, 1)`.
-    pub rate: f32,
-    /// Name of the stream, `dropout/<layer>`; its index is the step.
-    pub purpose: String,
-}
-
-/// `y = concat[x, Z]`, `Z` the products `⟨t_i, t_j⟩` of `T = [x; e_1; …; e_F]` in the order
-/// `(1,0), (2,0), (2,1), …` (DLRM, arXiv 1906.00091, section 2.1).
-#[derive(Clone, Debug, PartialEq)]
-pub struct DotInteraction {
-    /// `[batch, dim]`.
-    pub x: Value,
-    /// What it writes, `[batch, dim + pairs]`.
-    pub output: Value,
-    /// Number of fields.
-    pub n_fields: usize,
-    /// Size of a vector.
-    pub dim: usize,
-    /// Whether vectors meet themselves.
-    pub own: SelfInteraction,
-}
-
-/// One computation.
-#[derive(Clone, Debug, PartialEq)]
-pub enum Piece {
-    /// An affine layer.
-    Linear(Linear),
-    /// DLRM's interaction.
-    DotInteraction(DotInteraction),
-}
-
-impl Piece {
-    /// What it writes.
-    pub fn output(&self) -> Value {
-        match self {
-            Self::Linear(linear) => linear.output,
-            Self::DotInteraction(piece) => piece.output,
-        }
-    }
-
-    /// Whether it reads `value`.
-    pub fn reads(&self, value: Value) -> bool {
-        match self {
-            Self::Linear(linear) => linear.input == value,
-            Self::DotInteraction(piece) => piece.x == value || value == Value::EMBEDDINGS,
-        }
-    }
-}
 
 /// A parameter: where it stands in the flat vector of all of them, and how it starts.
 #[derive(Clone, Debug, PartialEq)]
@@ -174,33 +48,29 @@ impl Param {
     }
 }
 
-/// A finished network: `(dense, embeddings) → logit`.
+/// A finished network: `(dense, embeddings, first-order weights) → logit`.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Network {
     n_fields: usize,
     dim: usize,
     /// Width of every value.
-    widths: Vec<usize>,
+    pub(crate) widths: Vec<usize>,
     pieces: Vec<Piece>,
     params: Vec<Param>,
     output: Value,
 }
 
 impl Network {
-    /// Starts a network for this data.
+    /// Starts a network for this data; `n_dense` may be 0.
     ///
     /// # Errors
-    /// When a size is 0.
+    /// When another size is 0.
     pub fn builder(
         n_dense: usize,
         n_fields: usize,
         dim: usize,
     ) -> Result<NetworkBuilder, FusedError> {
-        for (what, n) in [
-            ("dense features", n_dense),
-            ("fields", n_fields),
-            ("dim of the embeddings", dim),
-        ] {
+        for (what, n) in [("fields", n_fields), ("dim of the embeddings", dim)] {
             if n == 0 {
                 return Err(FusedError::size(what, "at least 1", n));
             }
@@ -208,7 +78,7 @@ impl Network {
         Ok(NetworkBuilder(Self {
             n_fields,
             dim,
-            widths: vec![n_dense, n_fields * dim],
+            widths: vec![n_dense, n_fields * dim, 0],
             pieces: Vec::new(),
             params: Vec::new(),
             output: Value::DENSE,
@@ -228,6 +98,11 @@ impl Network {
     /// Size of an embedding.
     pub fn dim(&self) -> usize {
         self.dim
+    }
+
+    /// Whether it takes first-order weights, one for each id.
+    pub fn has_first_order(&self) -> bool {
+        self.width(Value::FIRST_ORDER) > 0
     }
 
     /// Width of a value.
@@ -263,7 +138,7 @@ impl Network {
 
 /// A network in the making.
 #[derive(Clone, Debug)]
-pub struct NetworkBuilder(Network);
+pub struct NetworkBuilder(pub(crate) Network);
 
 impl NetworkBuilder {
     /// Layers `<name>.0`, `<name>.1`, … of the given widths on top of `input`, ReLU behind all but the
@@ -312,15 +187,17 @@ impl NetworkBuilder {
         let n_in = self.0.width(input);
         let (weight_init, bias_init) = init.weight_and_bias(n_in, n_out);
         let weight = self.param(format!("{name}.weight"), &[n_out, n_in], weight_init)?;
-        self.param(format!("{name}.bias"), &[n_out], bias_init)?;
+        let bias = self.param(format!("{name}.bias"), &[n_out], bias_init)?;
         let output = self.value(n_out);
-        self.0.pieces.push(Piece::Linear(Linear {
+        self.push(Piece::Linear(Linear {
             name: name.to_owned(),
             input,
             output,
             n_in,
             n_out,
+            n_vectors: 1,
             weight,
+            bias: Some(bias),
             activation,
             dropout: None,
         }));
@@ -333,7 +210,7 @@ impl NetworkBuilder {
     /// When `x` is an input of the network or not as wide as an embedding.
     pub fn dot_interaction(&mut self, x: Value, own: SelfInteraction) -> Result<Value, FusedError> {
         let (n_fields, dim) = (self.0.n_fields, self.0.dim);
-        if x == Value::DENSE || x == Value::EMBEDDINGS || self.0.width(x) != dim {
+        if x.0 <= Value::FIRST_ORDER.0 || self.0.width(x) != dim {
             let expected = format!("the output of a layer, of width {dim}");
             let found = format!("value {} of width {}", x.0, self.0.width(x));
             return Err(FusedError::size(
@@ -343,7 +220,7 @@ impl NetworkBuilder {
             ));
         }
         let output = self.value(dim + own.n_pairs(n_fields + 1));
-        self.0.pieces.push(Piece::DotInteraction(DotInteraction {
+        self.push(Piece::DotInteraction(DotInteraction {
             x,
             output,
             n_fields,
@@ -359,8 +236,8 @@ impl NetworkBuilder {
     /// When `output` is not one number wide or not the last thing computed, or something is never used.
     pub fn finish(mut self, output: Value) -> Result<Network, FusedError> {
         let used = |value: &Value| self.0.pieces.iter().any(|piece| piece.reads(*value));
-        let inner = (Value::EMBEDDINGS.0..output.0).map(Value);
-        if let Some(value) = inner.clone().find(|value| !used(value)) {
+        let mut inner = (Value::EMBEDDINGS.0..output.0).map(Value);
+        if let Some(value) = inner.find(|value| self.0.width(*value) > 0 && !used(value)) {
             let found = format!("value {} that nothing reads", value.0);
             return Err(FusedError::size("network", "no idle parts", found));
         }
@@ -384,12 +261,23 @@ impl NetworkBuilder {
         }
     }
 
-    fn value(&mut self, width: usize) -> Value {
+    pub(crate) fn push(&mut self, piece: Piece) {
+        self.0.pieces.push(piece);
+    }
+
+    /// A new value of this width.
+    pub(crate) fn value(&mut self, width: usize) -> Value {
         self.0.widths.push(width);
         Value(self.0.widths.len() - 1)
     }
 
-    fn param(&mut self, name: String, shape: &[usize], init: Init) -> Result<usize, FusedError> {
+    /// A new parameter; returns its number.
+    pub(crate) fn param(
+        &mut self,
+        name: String,
+        shape: &[usize],
+        init: Init,
+    ) -> Result<usize, FusedError> {
         if self.0.params.iter().any(|param| param.name == name) {
             return Err(FusedError::DuplicateParameter { name });
         }

@@ -4,11 +4,13 @@ use std::ops::Range;
 
 use crate::activations::{ChunkInputs, Weights};
 use crate::chunk::{Chunk, bias_starts};
+use crate::elementwise::put;
 use crate::matrix::{Mat, Write};
 use crate::mode::Precision;
-use crate::network::{Linear, Network, Piece, Value};
+use crate::network::Network;
 use crate::optim::{MAX_SLOTS, Update};
 use crate::panels::{Operand, OperandMut};
+use crate::piece::{Linear, Piece, Value};
 use crate::product::{Multiplier, PackedMatrix, PackedParts};
 
 /// Rows of a weight that are one segment, at most: enough to pack the other operand of the gradient once
@@ -30,7 +32,7 @@ pub(crate) struct Segments {
 struct Segment {
     /// Number of values.
     len: usize,
-    /// The layer it belongs to.
+    /// The piece it belongs to.
     piece: usize,
     part: Part,
     multiplier: Multiplier,
@@ -62,19 +64,20 @@ impl Segments {
             of_param: vec![0..0; network.params().len()],
         };
         for (piece, start) in starts.into_iter().enumerate() {
-            let Piece::Linear(linear) = &network.pieces()[piece] else {
-                continue;
-            };
-            let weight = &params[network.params()[linear.weight].range()];
-            let first = segments.all.len();
-            for rows in row_blocks(linear.n_out) {
-                let values = &weight[rows.start * linear.n_in..rows.end * linear.n_in];
-                let part = WeightPart::new(linear, rows, values, precision);
-                segments.push(values.len(), piece, Part::Weight(part), precision);
+            let content = &network.pieces()[piece];
+            if let Piece::Linear(linear) = content {
+                let weight = &params[network.params()[linear.weight].range()];
+                let first = segments.all.len();
+                for rows in row_blocks(linear.n_out) {
+                    let values = &weight[rows.start * linear.n_in..rows.end * linear.n_in];
+                    let part = WeightPart::new(linear, rows, values, precision);
+                    segments.push(values.len(), piece, Part::Weight(part), precision);
+                }
+                segments.of_param[linear.weight] = first..segments.all.len();
             }
-            segments.of_param[linear.weight] = first..segments.all.len();
-            let bias = Part::Bias(start..start + linear.n_out);
-            segments.push(linear.n_out, piece, bias, precision);
+            if let Some((_, len)) = content.bias() {
+                segments.push(len, piece, Part::Bias(start..start + len), precision);
+            }
         }
         segments
     }
@@ -171,8 +174,8 @@ impl Weights for Trained<'_> {
         multiplier.value_parts(y, x, parts, Write::Set);
     }
 
-    fn bias(&self, linear: &Linear) -> &[f32] {
-        &self.params[self.network.params()[linear.weight + 1].range()]
+    fn bias(&self, param: usize) -> &[f32] {
+        &self.params[self.network.params()[param].range()]
     }
 }
 
@@ -235,7 +238,7 @@ impl Segment {
                 let rows = part.rows.clone();
                 chunk.weight_gradient(linear, rows, inputs, &mut self.multiplier, out, write);
             }
-            Part::Bias(range) => add_or_set(out, &chunk.bias_gradients()[range.clone()], write),
+            Part::Bias(range) => put(out, &chunk.bias_gradients()[range.clone()], write),
         }
     }
 }
@@ -244,13 +247,6 @@ fn linear(network: &Network, piece: usize) -> &Linear {
     match &network.pieces()[piece] {
         Piece::Linear(linear) => linear,
         other => unreachable!("segments belong to layers, not to {other:?}"),
-    }
-}
-
-fn add_or_set(out: &mut [f32], values: &[f32], write: Write) {
-    match write {
-        Write::Set => out.copy_from_slice(values),
-        Write::Add => out.iter_mut().zip(values).for_each(|(o, v)| *o += v),
     }
 }
 

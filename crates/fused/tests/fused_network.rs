@@ -64,6 +64,7 @@ impl Batch {
             n: self.n,
             dense: &self.dense,
             embeddings: &self.embeddings,
+            first_order: &[],
         }
     }
 
@@ -105,6 +106,7 @@ fn a_sample_scores_the_same_alone_and_in_any_batch() {
             n: 1,
             dense: &batch.dense[b * 5..][..5],
             embeddings: &batch.embeddings[b * 12..][..12],
+            first_order: &[],
         };
         let mut alone = [0.0];
         fused.logits(one, &mut alone).unwrap();
@@ -123,6 +125,7 @@ fn forward_alone_gives_the_logits_of_the_network_in_training() {
             n,
             dense: &batch.dense[..n * 5],
             embeddings: &batch.embeddings[..n * 12],
+            first_order: &[],
         };
         fused.logits(inputs, &mut expected[..n]).unwrap();
         forward

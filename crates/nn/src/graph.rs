@@ -3,7 +3,7 @@
 use candle_core::backprop::GradStore;
 use candle_core::{Device, Tensor, Var};
 use slimbed_fused::{
-    DenseRule, Inputs, Mode, NamedTensor, Network, OptimizerState, Piece, Value, WeightDecay,
+    DenseRule, FusedError, Inputs, Mode, NamedTensor, Network, OptimizerState, Value, WeightDecay,
 };
 use slimbed_rng::Seed;
 
@@ -16,6 +16,8 @@ pub struct GraphNetwork {
     params: Params,
     optimizer: GraphOptimizer,
     gradients: Option<GradStore>,
+    /// Of the first-order weights of the last batch.
+    first_order_gradient: Vec<f32>,
 }
 
 impl GraphNetwork {
@@ -36,6 +38,7 @@ impl GraphNetwork {
             params,
             network,
             gradients: None,
+            first_order_gradient: Vec::new(),
         })
     }
 
@@ -62,20 +65,31 @@ impl GraphNetwork {
         d_embeddings: &mut [f32],
     ) -> Result<f64, NnError> {
         let device = self.params.device();
-        let (dense, embeddings) = self.leaves(inputs)?;
+        let leaves = self.leaves(inputs)?;
         let labels = Tensor::from_slice(labels, labels.len(), device)?;
-        let logits = self.forward(&dense, &embeddings, mode)?;
+        let logits = self.forward(&leaves, mode)?;
         let loss = bce_with_logits(&logits, &labels)?;
         let mut gradients = loss.backward()?;
-        let gradient = gradients
-            .remove(&embeddings)
-            .ok_or_else(|| NnError::NoGradient {
-                name: "embeddings".to_owned(),
-            })?;
-        let gradient: Vec<f32> = gradient.flatten_all()?.to_vec1()?;
-        d_embeddings.copy_from_slice(&gradient);
+        d_embeddings.copy_from_slice(&taken(&mut gradients, &leaves.embeddings, "embeddings")?);
+        if let Some(weights) = &leaves.first_order {
+            self.first_order_gradient = taken(&mut gradients, weights, "first-order weights")?;
+        }
         self.gradients = Some(gradients);
         Ok(f64::from(loss.to_scalar::<f32>()?))
+    }
+
+    /// Writes the gradient of the first-order weights of the last [`loss`](Self::loss), `[n, n_fields]`.
+    ///
+    /// # Errors
+    /// When `out` has another length.
+    pub fn first_order_gradient(&self, out: &mut [f32]) -> Result<(), NnError> {
+        let (expected, found) = (self.first_order_gradient.len(), out.len());
+        if expected != found {
+            let what = "gradient of the first-order weights";
+            return Err(FusedError::size(what, format!("{expected} values"), found).into());
+        }
+        out.copy_from_slice(&self.first_order_gradient);
+        Ok(())
     }
 
     /// Writes the logits of a batch, `[n]`.
@@ -83,8 +97,7 @@ impl GraphNetwork {
     /// # Errors
     /// As [`loss`](Self::loss).
     pub fn logits(&self, inputs: Inputs<'_>, out: &mut [f32]) -> Result<(), NnError> {
-        let (dense, embeddings) = self.leaves(inputs)?;
-        let logits = self.forward(&dense, &embeddings, Mode::Eval)?;
+        let logits = self.forward(&self.leaves(inputs)?, Mode::Eval)?;
         out.copy_from_slice(&logits.to_vec1::<f32>()?);
         Ok(())
     }
@@ -142,29 +155,67 @@ impl GraphNetwork {
         self.optimizer.import(&self.params, state)
     }
 
-    /// Dense features and embeddings on the device; the embeddings are a leaf of the graph.
-    fn leaves(&self, inputs: Inputs<'_>) -> Result<(Tensor, Var), NnError> {
-        let device = self.params.device();
-        let shape = |value| (inputs.n, self.network.width(value));
-        let dense = Tensor::from_slice(inputs.dense, shape(Value::DENSE), device)?;
-        let e = Tensor::from_slice(inputs.embeddings, shape(Value::EMBEDDINGS), device)?;
-        Ok((dense, Var::from_tensor(&e)?))
+    /// The inputs on the device.
+    fn leaves(&self, inputs: Inputs<'_>) -> Result<Leaves, NnError> {
+        let tensor = |values: &[f32], value| {
+            let shape = (inputs.n, self.network.width(value));
+            Tensor::from_slice(values, shape, self.params.device())
+        };
+        let leaf = |values, value| Ok::<_, NnError>(Var::from_tensor(&tensor(values, value)?)?);
+        let some = |value| self.network.width(value) > 0;
+        Ok(Leaves {
+            dense: some(Value::DENSE)
+                .then(|| tensor(inputs.dense, Value::DENSE))
+                .transpose()?,
+            embeddings: leaf(inputs.embeddings, Value::EMBEDDINGS)?,
+            first_order: some(Value::FIRST_ORDER)
+                .then(|| leaf(inputs.first_order, Value::FIRST_ORDER))
+                .transpose()?,
+        })
     }
 
     /// Logits `[batch]`.
-    fn forward(&self, dense: &Tensor, embeddings: &Tensor, mode: Mode) -> Result<Tensor, NnError> {
-        let mut values = vec![dense.clone(), embeddings.clone()];
+    fn forward(&self, leaves: &Leaves, mode: Mode) -> Result<Tensor, NnError> {
+        let first_order = leaves.first_order.as_ref().map(Var::as_tensor);
+        let mut values = Values(vec![
+            leaves.dense.clone(),
+            Some(leaves.embeddings.as_tensor().clone()),
+            first_order.cloned(),
+        ]);
         for piece in self.network.pieces() {
-            let value = match piece {
-                Piece::Linear(piece) => {
-                    pieces::linear(piece, &self.params, &values[piece.input.index()], mode)?
-                }
-                Piece::DotInteraction(piece) => {
-                    pieces::dot_interaction(piece, &values[piece.x.index()], embeddings)?
-                }
-            };
-            values.push(value);
+            let value = pieces::piece(piece, &self.params, &values, mode)?;
+            values.0.push(Some(value));
         }
-        Ok(values[self.network.output().index()].squeeze(1)?)
+        Ok(values.get(self.network.output())?.squeeze(1)?)
     }
+}
+
+/// What a batch brings; those that gradients are asked for are leaves of the graph.
+struct Leaves {
+    /// None where the network takes none.
+    dense: Option<Tensor>,
+    embeddings: Var,
+    /// None where the network takes none.
+    first_order: Option<Var>,
+}
+
+/// The values computed so far; inputs of width 0 are none.
+pub(crate) struct Values(Vec<Option<Tensor>>);
+
+impl Values {
+    pub fn get(&self, value: Value) -> Result<&Tensor, NnError> {
+        let found = self.0.get(value.index()).and_then(Option::as_ref);
+        found.ok_or_else(|| {
+            let found = format!("value {}", value.index());
+            FusedError::size("input of a piece", "a value of some width", found).into()
+        })
+    }
+}
+
+/// Takes the gradient of a leaf out, as plain memory.
+fn taken(gradients: &mut GradStore, leaf: &Var, name: &str) -> Result<Vec<f32>, NnError> {
+    let gradient = gradients.remove(leaf).ok_or_else(|| NnError::NoGradient {
+        name: name.to_owned(),
+    })?;
+    Ok(gradient.flatten_all()?.to_vec1()?)
 }

@@ -73,6 +73,7 @@ impl Batch {
             n: self.n,
             dense: &self.dense,
             embeddings: &self.embeddings,
+            first_order: &[],
         }
     }
 }

@@ -3,14 +3,7 @@
 //! Only sums, products and quotients, which the compiler turns into vectors; the system's `exp` is a call a
 //! value and differs between systems.
 
-/// Below this the threshold is taken for exactly 0: `e^x` is no normal number.
-const LOWEST: f32 = -87.3;
-
-/// Adding and subtracting it rounds to the nearest integer, for small values.
-const ROUNDING: f32 = 12_582_912.0;
-
-/// `ln 2` in two parts, the first with few bits so that its small multiples are exact.
-const LN_2: [f32; 2] = [0.693_359_4, -2.121_944_4e-4];
+use slimbed_fused::exp_of_negative;
 
 /// `1 / (1 + e⁻ˢ)` to within 2 units of the last place; exactly 0 below −87.3, and 1 far above 0.
 #[inline(always)]
@@ -18,32 +11,6 @@ pub fn sigmoid(s: f32) -> f32 {
     let e = exp_of_negative(-s.abs());
     let (below, above) = (e / (1.0 + e), 1.0 / (1.0 + e));
     if s < 0.0 { below } else { above }
-}
-
-/// `eˣ` for `x ≤ 0` by a polynomial of degree 7 around the nearest power of two.
-#[inline(always)]
-fn exp_of_negative(x: f32) -> f32 {
-    let clamped = if x < LOWEST { LOWEST } else { x };
-    // The low bits of the sum are the rounded power: taken as they are, because a checked conversion to an
-    // integer is no vector instruction.
-    let rounded = clamped * std::f32::consts::LOG2_E + ROUNDING;
-    let power = rounded - ROUNDING;
-    let r = (clamped - power * LN_2[0]) - power * LN_2[1];
-    let mut sum = 1.0 / 5040.0;
-    for coefficient in [
-        1.0 / 720.0,
-        1.0 / 120.0,
-        1.0 / 24.0,
-        1.0 / 6.0,
-        0.5,
-        1.0,
-        1.0,
-    ] {
-        sum = sum * r + coefficient;
-    }
-    let exponent = rounded.to_bits().wrapping_sub(ROUNDING.to_bits());
-    let scale = f32::from_bits(exponent.wrapping_add(127) << 23);
-    if x < LOWEST { 0.0 } else { sum * scale }
 }
 
 #[cfg(test)]

@@ -20,5 +20,5 @@ mod worker;
 pub use batch::Batch;
 pub use error::ScoreError;
 pub use scorer::Scorer;
-pub use spec::{ModelSpec, dense_weights};
+pub use spec::{ModelSpec, dense_weights, first_order_name};
 pub use tables::{LookupScratch, Tables};

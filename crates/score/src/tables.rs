@@ -1,4 +1,4 @@
-//! The tables of an artefact, one for each field of its network.
+//! The tables of an artefact: one for each field of its network, or two where ids have first-order weights.
 
 use std::ops::Range;
 
@@ -7,12 +7,21 @@ use slimbed_compact::{Artefact, LookupError, Output, Scratch, Table};
 use crate::batch::{check_bags, part};
 use crate::{Batch, ModelSpec, ScoreError};
 
-/// An artefact's tables, in the order of its network's fields.
+/// An artefact's tables, in the order of its network's fields: those of the embeddings, then, where there are
+/// any, those of the first-order weights.
 #[derive(Debug)]
 pub struct Tables<'a> {
     names: Vec<String>,
     tables: Vec<Table<'a>>,
+    n_fields: usize,
     dim: usize,
+}
+
+/// What is looked up.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Kind {
+    Embeddings,
+    FirstOrder,
 }
 
 /// Memory of one thread for lookups; grown to the largest batch it has seen.
@@ -29,10 +38,12 @@ impl<'a> Tables<'a> {
     /// When they do not suit the network.
     pub fn new(artefact: &'a Artefact, spec: &ModelSpec) -> Result<Self, ScoreError> {
         let fields = &artefact.manifest().fields;
+        let (_, n_fields, dim) = spec.shape();
         let tables = Self {
             tables: artefact.tables()?,
             names: fields.iter().map(|field| field.name.clone()).collect(),
-            dim: spec.shape().2,
+            n_fields,
+            dim,
         };
         tables.check_shape(spec)?;
         Ok(tables)
@@ -49,19 +60,43 @@ impl<'a> Tables<'a> {
         scratch: &mut LookupScratch,
     ) -> Result<(), ScoreError> {
         self.check(batch)?;
-        self.lookup_part(batch, 0..batch.n, out, scratch)
+        self.lookup_part(Kind::Embeddings, batch, 0..batch.n, out, scratch)
     }
 
-    /// Values of a sample's embeddings.
-    pub(crate) fn width(&self) -> usize {
-        self.tables.len() * self.dim
+    /// Writes the first-order weights of a batch, `[n, fields]`, on the calling thread; nothing where there are
+    /// none.
+    ///
+    /// # Errors
+    /// As [`lookup`](Self::lookup).
+    pub fn lookup_first_order(
+        &self,
+        batch: &Batch<'_>,
+        out: &mut [f32],
+        scratch: &mut LookupScratch,
+    ) -> Result<(), ScoreError> {
+        self.check(batch)?;
+        self.lookup_part(Kind::FirstOrder, batch, 0..batch.n, out, scratch)
+    }
+
+    /// Values that are looked up for a sample.
+    pub(crate) fn width(&self, kind: Kind) -> usize {
+        let tables = &self.tables[self.range(kind)];
+        tables.iter().map(Table::dim).sum()
+    }
+
+    /// The tables of one kind.
+    fn range(&self, kind: Kind) -> Range<usize> {
+        match kind {
+            Kind::Embeddings => 0..self.n_fields,
+            Kind::FirstOrder => self.n_fields..self.tables.len(),
+        }
     }
 
     /// Checks the number of fields, and that each has a bag for every sample.
     pub(crate) fn check(&self, batch: &Batch<'_>) -> Result<(), ScoreError> {
-        if batch.fields.len() != self.tables.len() {
+        if batch.fields.len() != self.n_fields {
             return Err(ScoreError::FieldCount {
-                expected: self.tables.len(),
+                expected: self.n_fields,
                 found: batch.fields.len(),
             });
         }
@@ -71,24 +106,27 @@ impl<'a> Tables<'a> {
         })
     }
 
-    /// As [`lookup`](Self::lookup) for some samples of a batch that has been checked; positions in errors
-    /// are those among them.
+    /// Looks up some samples of a batch that has been checked; positions in errors are those among them.
     pub(crate) fn lookup_part(
         &self,
+        kind: Kind,
         batch: &Batch<'_>,
         samples: Range<usize>,
         out: &mut [f32],
         scratch: &mut LookupScratch,
     ) -> Result<(), ScoreError> {
-        for (f, (table, bags)) in self.tables.iter().zip(batch.fields).enumerate() {
+        let (stride, mut start) = (self.width(kind), 0);
+        let tables = &self.tables[self.range(kind)];
+        for (f, (table, bags)) in tables.iter().zip(batch.fields).enumerate() {
             let bags = part(bags, samples.clone(), &mut scratch.offsets);
             let out = Output {
                 values: out,
-                start: f * self.dim,
-                stride: self.width(),
+                start,
+                stride,
             };
             let looked_up = table.lookup(&bags, out, &mut scratch.scratch);
             looked_up.map_err(|source| self.error(f, source))?;
+            start += table.dim();
         }
         Ok(())
     }
@@ -109,12 +147,19 @@ impl<'a> Tables<'a> {
     }
 
     fn check_shape(&self, spec: &ModelSpec) -> Result<(), ScoreError> {
-        let (_, n_fields, dim) = spec.shape();
-        check_size("number of tables".into(), n_fields, self.tables.len())?;
-        let mut tables = self.names.iter().zip(&self.tables);
-        tables.try_for_each(|(name, table)| {
-            check_size(format!("dim of table `{name}`"), dim, table.dim())
-        })
+        let n_kinds = if spec.has_first_order() { 2 } else { 1 };
+        let expected = n_kinds * self.n_fields;
+        check_size("number of tables".into(), expected, self.tables.len())?;
+        for (f, (name, table)) in self.names.iter().zip(&self.tables).enumerate() {
+            let dim = if f < self.n_fields { self.dim } else { 1 };
+            check_size(format!("dim of table `{name}`"), dim, table.dim())?;
+            if f >= self.n_fields {
+                let rows = |f: usize| self.tables[f].n_rows() as usize;
+                let what = format!("number of rows of table `{name}`");
+                check_size(what, rows(f - self.n_fields), rows(f))?;
+            }
+        }
+        Ok(())
     }
 
     fn error(&self, f: usize, source: LookupError) -> ScoreError {

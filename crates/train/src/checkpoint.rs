@@ -1,7 +1,7 @@
 //! Checkpoints: everything a run needs to go on, in one safetensors file.
 //!
-//! Tensors are called `dense/<parameter>`, `dense-optimizer/<parameter>/<slot>` and
-//! `embedding/<state>`; one metadata key holds a [`Header`] as sorted JSON. The states of random
+//! Tensors are called `dense/<parameter>`, `dense-optimizer/<parameter>/<slot>`, `embedding/<state>` and
+//! `first-order/<state>`; one metadata key holds a [`Header`] as sorted JSON. The states of random
 //! generators are not among them: every stream is named by seed, purpose and number, so seed and
 //! position fix them all. Nothing depends on time or machine, so the same run gives the same bytes.
 //!
@@ -17,7 +17,7 @@ use safetensors::tensor::{Dtype, TensorView};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use slimbed_compact::write_tensors;
-use slimbed_embedding::{SavedState, StateTensor, StateValues};
+use slimbed_embedding::{EmbeddingLayer, SavedState, StateTensor, StateValues};
 use slimbed_files::{IoContext, write_atomically};
 use slimbed_fused::{NamedTensor, OptimizerState};
 use xxhash_rust::xxh3::Xxh3;
@@ -30,6 +30,7 @@ const FORMAT_VERSION: u32 = 2;
 const DENSE: &str = "dense/";
 const OPTIMIZER: &str = "dense-optimizer/";
 const EMBEDDING: &str = "embedding/";
+const FIRST_ORDER: &str = "first-order/";
 
 /// What a run is doing.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -126,7 +127,14 @@ impl Header {
 pub fn save(path: &Path, learner: &Learner, mut header: Header) -> Result<(), TrainError> {
     let (dense, optimizer) = (learner.dense.export()?, learner.dense.export_optimizer()?);
     header.optimizer_step = optimizer.step;
-    let state = learner.embedding.state();
+    let first_order = learner.first_order.as_ref();
+    let states = [
+        (EMBEDDING, learner.embedding.state()),
+        (
+            FIRST_ORDER,
+            first_order.map_or(Vec::new(), EmbeddingLayer::state),
+        ),
+    ];
     let mut views = BTreeMap::new();
     for (prefix, tensors) in [(DENSE, &dense), (OPTIMIZER, &optimizer.tensors)] {
         for tensor in tensors {
@@ -139,13 +147,15 @@ pub fn save(path: &Path, learner: &Learner, mut header: Header) -> Result<(), Tr
             views.insert(format!("{prefix}{}", tensor.name), view);
         }
     }
-    for tensor in &state {
-        let (dtype, bytes) = match tensor.values {
-            StateValues::F32(values) => (Dtype::F32, bytemuck::cast_slice(values)),
-            StateValues::U32(values) => (Dtype::U32, bytemuck::cast_slice(values)),
-        };
-        let view = view(path, dtype, &[tensor.n_rows, tensor.dim], bytes)?;
-        views.insert(format!("{EMBEDDING}{}", tensor.name), view);
+    for (prefix, state) in &states {
+        for tensor in state {
+            let (dtype, bytes) = match tensor.values {
+                StateValues::F32(values) => (Dtype::F32, bytemuck::cast_slice(values)),
+                StateValues::U32(values) => (Dtype::U32, bytemuck::cast_slice(values)),
+            };
+            let view = view(path, dtype, &[tensor.n_rows, tensor.dim], bytes)?;
+            views.insert(format!("{prefix}{}", tensor.name), view);
+        }
     }
     header.checksum = checksum(path, &header, &views, &|_| {})?;
     let json = to_json(path, &header)?;
@@ -171,7 +181,8 @@ pub fn load(path: &Path, learner: &mut Learner) -> Result<Header, TrainError> {
             format!("expected checksum {expected}, found {found}"),
         ));
     }
-    let (mut dense, mut optimizer, mut state) = (Vec::new(), Vec::new(), Vec::new());
+    let (mut dense, mut optimizer) = (Vec::new(), Vec::new());
+    let (mut state, mut first_order) = (Vec::new(), Vec::new());
     for (name, view) in &views {
         if let Some(name) = name.strip_prefix(DENSE) {
             dense.push(named(path, name, view)?);
@@ -179,6 +190,8 @@ pub fn load(path: &Path, learner: &mut Learner) -> Result<Header, TrainError> {
             optimizer.push(named(path, name, view)?);
         } else if let Some(name) = name.strip_prefix(EMBEDDING) {
             state.push(state_tensor(path, name, view)?);
+        } else if let Some(name) = name.strip_prefix(FIRST_ORDER) {
+            first_order.push(state_tensor(path, name, view)?);
         }
     }
     let saved = OptimizerState {
@@ -187,15 +200,24 @@ pub fn load(path: &Path, learner: &mut Learner) -> Result<Header, TrainError> {
     };
     learner.dense.import(&dense)?;
     learner.dense.import_optimizer(&saved)?;
-    let (map, views) = (&map, &views);
-    let state = MappedState { state, map, views };
-    learner.embedding.restore(&state)?;
+    let mapped = |prefix, state| MappedState {
+        prefix,
+        state,
+        map: &map,
+        views: &views,
+    };
+    learner.embedding.restore(&mapped(EMBEDDING, state))?;
+    if let Some(weights) = &mut learner.first_order {
+        weights.restore(&mapped(FIRST_ORDER, first_order))?;
+    }
     Ok(header)
 }
 
 /// State tensors in a mapped file. Each gives its memory back when it has been copied, so that loading
 /// never holds the tables twice.
 struct MappedState<'a> {
+    /// In front of the names of the views.
+    prefix: &'static str,
     state: Vec<StateTensor<'a>>,
     map: &'a Mmap,
     views: &'a BTreeMap<String, TensorView<'a>>,
@@ -207,7 +229,7 @@ impl SavedState for MappedState<'_> {
     }
 
     fn release(&self, name: &str) {
-        if let Some(view) = self.views.get(&format!("{EMBEDDING}{name}")) {
+        if let Some(view) = self.views.get(&format!("{}{name}", self.prefix)) {
             release(self.map, view.data());
         }
     }

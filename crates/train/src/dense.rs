@@ -28,6 +28,12 @@ pub trait DenseNetwork: Send {
         d_embeddings: &mut [f32],
     ) -> Result<f64, TrainError>;
 
+    /// Writes the gradient of the first-order weights of the last [`loss`](Self::loss), `[n, n_fields]`.
+    ///
+    /// # Errors
+    /// When `out` has another length: 0 where the network takes none.
+    fn first_order_gradient(&self, out: &mut [f32]) -> Result<(), TrainError>;
+
     /// Writes the logits of a batch, `[n]`.
     ///
     /// # Errors
@@ -159,6 +165,10 @@ impl DenseNetwork for FusedNetwork {
         Ok(Self::loss(self, inputs, labels, mode, d_embeddings)?)
     }
 
+    fn first_order_gradient(&self, out: &mut [f32]) -> Result<(), TrainError> {
+        Ok(Self::first_order_gradient(self, out)?)
+    }
+
     fn logits(&mut self, inputs: Inputs<'_>, out: &mut [f32]) -> Result<(), TrainError> {
         Ok(Self::logits(self, inputs, out)?)
     }
@@ -206,6 +216,10 @@ impl DenseNetwork for GraphNetwork {
         d_embeddings: &mut [f32],
     ) -> Result<f64, TrainError> {
         Ok(Self::loss(self, inputs, labels, mode, d_embeddings)?)
+    }
+
+    fn first_order_gradient(&self, out: &mut [f32]) -> Result<(), TrainError> {
+        Ok(Self::first_order_gradient(self, out)?)
     }
 
     fn logits(&mut self, inputs: Inputs<'_>, out: &mut [f32]) -> Result<(), TrainError> {

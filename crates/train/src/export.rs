@@ -5,8 +5,8 @@ use std::path::Path;
 use serde_json::Value;
 use slimbed_compact::{ArtefactError, DenseTensor, Encoding, FieldTable, Manifest, Pooling, Rows};
 use slimbed_data::Dataset;
-use slimbed_embedding::Table;
-use slimbed_score::ModelSpec;
+use slimbed_embedding::{EmbeddingLayer, Table};
+use slimbed_score::{ModelSpec, first_order_name};
 
 use crate::TrainError;
 use crate::learner::Learner;
@@ -25,17 +25,16 @@ pub fn export(
     dataset: &Dataset,
     training: Value,
 ) -> Result<Manifest, TrainError> {
-    learner.embedding.settle();
+    learner.settle();
     let weights = learner.dense.export()?;
-    let pooling = learner.embedding.pooling().to_vec();
-    let tables = learner.embedding.into_tables();
-    let tables = tables.iter().zip(&pooling);
-    let fields: Vec<_> = dataset
-        .fields()
-        .iter()
-        .zip(tables)
-        .map(|(field, (table, &pooling))| exact(path, &field.name, table, pooling))
-        .collect::<Result<_, _>>()?;
+    let embeddings = Stored::of(learner.embedding, dataset, str::to_owned);
+    let first_order = learner
+        .first_order
+        .map(|layer| -> Box<dyn EmbeddingLayer> { Box::new(layer) });
+    let first_order = first_order.map(|layer| Stored::of(layer, dataset, first_order_name));
+    let stored = std::iter::once(&embeddings).chain(&first_order);
+    let fields = stored.flat_map(|stored| stored.fields(path));
+    let fields: Vec<_> = fields.collect::<Result<_, _>>()?;
     let dense: Vec<_> = weights
         .iter()
         .map(|tensor| DenseTensor {
@@ -51,6 +50,34 @@ pub fn export(
     Ok(slimbed_compact::write(
         path, &fields, &dense, model, training,
     )?)
+}
+
+/// The tables of a layer.
+struct Stored {
+    names: Vec<String>,
+    pooling: Vec<slimbed_embedding::Pooling>,
+    tables: Vec<Table>,
+}
+
+impl Stored {
+    fn of(
+        layer: Box<dyn EmbeddingLayer>,
+        dataset: &Dataset,
+        name: impl Fn(&str) -> String,
+    ) -> Self {
+        let fields = dataset.fields().iter();
+        Self {
+            names: fields.map(|field| name(&field.name)).collect(),
+            pooling: layer.pooling().to_vec(),
+            tables: layer.into_tables(),
+        }
+    }
+
+    fn fields(&self, path: &Path) -> impl Iterator<Item = Result<FieldTable<'_>, ArtefactError>> {
+        let tables = self.tables.iter().zip(&self.pooling);
+        let fields = self.names.iter().zip(tables);
+        fields.map(move |(name, (table, &pooling))| exact(path, name, table, pooling))
+    }
 }
 
 /// A table as it is.

@@ -43,8 +43,10 @@ pub fn lookup_rates(files: [&Path; 2], dataset: &Dataset) -> Result<LookupRates,
             side.turn(&batches)?;
         }
     }
+    // Each id is looked up in every table of its field.
+    let n_tables = sides[0].tables.len() / dataset.fields().len().max(1);
     let n_ids = batches.iter().flat_map(|batch| &batch.fields);
-    let n_ids: usize = n_ids.map(|field| field.ids.len()).sum();
+    let n_ids: usize = n_ids.map(|field| field.ids.len()).sum::<usize>() * n_tables;
     let [before, after] = sides.map(|side| n_ids as f64 / side.median());
     Ok(LookupRates {
         n_ids: n_ids as u64,
@@ -75,9 +77,11 @@ impl<'a> Side<'a> {
 
     fn pass(&mut self, batches: &[Batch]) -> Result<(), TrainError> {
         for batch in batches {
-            for (table, bags) in self.tables.iter().zip(bags(batch)) {
+            let bags = bags(batch);
+            // First-order weights are tables of the same ids behind the others.
+            for (table, bags) in self.tables.iter().zip(bags.iter().cycle()) {
                 let out = Output::rows(&mut self.out, table.dim());
-                let looked_up = table.lookup(&bags, out, &mut self.scratch);
+                let looked_up = table.lookup(bags, out, &mut self.scratch);
                 looked_up.map_err(|e| TrainError::DataShape {
                     what: "ids",
                     expected: "rows of the table".into(),

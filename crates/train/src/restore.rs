@@ -61,7 +61,7 @@ impl Trainer<'_> {
             let reason = format!("expected the state after {expected} steps, found {found}");
             return Err(damaged(&paths.best, reason));
         }
-        self.learner.embedding.settle();
+        self.learner.settle();
         Ok(())
     }
 
@@ -72,7 +72,7 @@ impl Trainer<'_> {
     pub(crate) fn load_last(&mut self, paths: &CheckpointPaths) -> Result<(), TrainError> {
         let header = checkpoint::load(&paths.last, &mut self.learner)?;
         self.check_header(&paths.last, &header)?;
-        self.learner.embedding.settle();
+        self.learner.settle();
         Ok(())
     }
 

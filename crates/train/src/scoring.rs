@@ -7,10 +7,10 @@ use slimbed_compact::{Artefact, Bags};
 use slimbed_data::{Batch, BatchOptions, Dataset, Order, Split};
 use slimbed_eval::Metrics;
 use slimbed_fused::Value;
-use slimbed_score::{LookupScratch, ModelSpec, Scorer, Tables};
+use slimbed_score::{LookupScratch, ModelSpec, Scorer, Tables, first_order_name};
 
 use crate::TrainError;
-use crate::learner::{Learner, Ones, id_batch, inputs};
+use crate::learner::{Learner, Ones, RowValues};
 use crate::models::load_model;
 
 /// Samples scored together.
@@ -48,16 +48,9 @@ pub fn score(
     split: Split,
     progress: &dyn Fn(u64),
 ) -> Result<Scores, TrainError> {
-    let Learner {
-        embedding, dense, ..
-    } = learner;
-    embedding.settle();
-    let width = embedding.n_fields() * embedding.dim();
-    let (mut embeddings, mut ones) = (Vec::new(), Ones::default());
+    learner.settle();
     score_batches(dataset, split, progress, |batch, logits| {
-        embeddings.resize(batch.n * width, 0.0);
-        embedding.lookup(&id_batch(batch), &mut embeddings)?;
-        dense.logits(inputs(batch, &embeddings, &mut ones), logits)
+        learner.logits(batch, logits)
     })
 }
 
@@ -96,12 +89,21 @@ pub(crate) fn score_opened(
     }
     let tables = Tables::new(artefact, &spec)?;
     let mut dense = load_model(artefact, device)?;
-    let (mut embeddings, mut scratch) = (Vec::new(), LookupScratch::default());
-    let mut ones = Ones::default();
+    let (mut rows, mut scratch) = (RowValues::default(), LookupScratch::default());
+    let mut ones = Ones::of(dense.network());
     score_batches(dataset, split, progress, |batch, logits| {
-        embeddings.resize(batch.n * dense.network().width(Value::EMBEDDINGS), 0.0);
-        tables.lookup(&scored(batch, &bags(batch)), &mut embeddings, &mut scratch)?;
-        dense.logits(inputs(batch, &embeddings, &mut ones), logits)
+        let RowValues {
+            embeddings,
+            first_order,
+        } = &mut rows;
+        let width = |value| batch.n * dense.network().width(value);
+        embeddings.resize(width(Value::EMBEDDINGS), 0.0);
+        first_order.resize(width(Value::FIRST_ORDER), 0.0);
+        let bags = bags(batch);
+        let ids = scored(batch, &bags);
+        tables.lookup(&ids, embeddings, &mut scratch)?;
+        tables.lookup_first_order(&ids, first_order, &mut scratch)?;
+        dense.logits(rows.inputs(batch, &mut ones), logits)
     })
 }
 
@@ -179,10 +181,14 @@ pub(crate) fn check_data(
         .iter()
         .map(|f| format!("{}:{}", f.name, f.n_rows))
         .collect();
-    let found: Vec<_> = fields
+    let mut found: Vec<_> = fields
         .iter()
         .map(|f| format!("{}:{}", f.name, f.n_rows))
         .collect();
+    if spec.has_first_order() {
+        let weights = fields.iter();
+        found.extend(weights.map(|f| format!("{}:{}", first_order_name(&f.name), f.n_rows)));
+    }
     if stored != found {
         return mismatch("fields (name:rows)", stored.join(" "), found.join(" "));
     }

@@ -8,10 +8,11 @@ use serde_json::Value as Json;
 use slimbed_compact::{Artefact, Output, Scratch, Table, Values};
 use slimbed_data::{Batch, Dataset, Split};
 use slimbed_files::AtomicDir;
-use slimbed_fused::{Forward, Inputs};
+use slimbed_fused::{Forward, Inputs, Value};
 use slimbed_score::{ModelSpec, dense_weights};
 
 use crate::TrainError;
+use crate::learner::{Ones, RowValues};
 use crate::progress::bar;
 use crate::scoring::{bags, check_data, score_batches};
 use crate::ship::{ShipRequest, pack_as};
@@ -161,8 +162,8 @@ fn mixed<'t, 'a>(
 struct Judge<'a> {
     dataset: &'a Dataset,
     forward: Forward,
-    dim: usize,
-    embeddings: Vec<f32>,
+    rows: RowValues,
+    ones: Ones,
     scratch: Scratch,
     n_evaluations: usize,
 }
@@ -171,11 +172,12 @@ impl<'a> Judge<'a> {
     fn new(artefact: &Artefact, dataset: &'a Dataset) -> Result<Self, TrainError> {
         let spec = ModelSpec::of(artefact)?;
         check_data(&spec, artefact, dataset)?;
+        let forward = Forward::new(spec.network()?, &dense_weights(artefact)?)?;
         Ok(Self {
             dataset,
-            forward: Forward::new(spec.network()?, &dense_weights(artefact)?)?,
-            dim: spec.shape().2,
-            embeddings: Vec::new(),
+            ones: Ones::of(forward.network()),
+            forward,
+            rows: RowValues::default(),
             scratch: Scratch::default(),
             n_evaluations: 0,
         })
@@ -195,42 +197,57 @@ impl<'a> Judge<'a> {
         Ok(scores?.metrics(split)?.auc)
     }
 
-    /// Writes the embeddings of a batch, `[n, fields, dim]`.
+    /// Writes the embeddings of a batch, `[n, fields, dim]`, and its first-order weights.
     fn look_up(&mut self, tables: &[&Table<'_>], batch: &Batch) -> Result<(), TrainError> {
-        let stride = tables.len() * self.dim;
-        self.embeddings.resize(batch.n * stride, 0.0);
-        for (f, (table, bags)) in tables.iter().zip(bags(batch)).enumerate() {
-            let out = Output {
-                values: &mut self.embeddings,
-                start: f * self.dim,
-                stride,
-            };
-            let looked_up = table.lookup(&bags, out, &mut self.scratch);
-            looked_up.map_err(|e| TrainError::DataShape {
-                what: "ids",
-                expected: "rows of the table".into(),
-                found: e.to_string(),
-            })?;
+        let bags = bags(batch);
+        let network = self.forward.network();
+        let (embeddings, first_order) = tables.split_at(bags.len().min(tables.len()));
+        let RowValues {
+            embeddings: e,
+            first_order: w,
+        } = &mut self.rows;
+        for (tables, values, value) in [
+            (embeddings, e, Value::EMBEDDINGS),
+            (first_order, w, Value::FIRST_ORDER),
+        ] {
+            let stride = network.width(value);
+            values.resize(batch.n * stride, 0.0);
+            for (f, (table, bags)) in tables.iter().zip(&bags).enumerate() {
+                let out = Output {
+                    values,
+                    start: f * table.dim(),
+                    stride,
+                };
+                let looked_up = table.lookup(bags, out, &mut self.scratch);
+                looked_up.map_err(|e| TrainError::DataShape {
+                    what: "ids",
+                    expected: "rows of the table".into(),
+                    found: e.to_string(),
+                })?;
+            }
         }
         Ok(())
     }
 
-    fn logits(&self, batch: &Batch, logits: &mut [f32]) -> Result<(), TrainError> {
-        let (n_dense, width) = (
-            self.forward.network().n_dense(),
-            self.embeddings.len() / batch.n.max(1),
-        );
+    fn logits(&mut self, batch: &Batch, logits: &mut [f32]) -> Result<(), TrainError> {
+        let (forward, inputs) = (&self.forward, self.rows.inputs(batch, &mut self.ones));
+        let network = forward.network();
         let chunks = logits.par_chunks_mut(CHUNK).enumerate();
         chunks.try_for_each_init(
-            || self.forward.scratch(),
+            || forward.scratch(),
             |scratch, (i, out)| {
                 let (first, n) = (i * CHUNK, out.len());
+                let part = |value| {
+                    let width = network.width(value);
+                    first * width..(first + n) * width
+                };
                 let inputs = Inputs {
                     n,
-                    dense: &batch.dense[first * n_dense..][..n * n_dense],
-                    embeddings: &self.embeddings[first * width..][..n * width],
+                    dense: &inputs.dense[part(Value::DENSE)],
+                    embeddings: &inputs.embeddings[part(Value::EMBEDDINGS)],
+                    first_order: &inputs.first_order[part(Value::FIRST_ORDER)],
                 };
-                Ok(self.forward.logits(inputs, scratch, out)?)
+                Ok(forward.logits(inputs, scratch, out)?)
             },
         )
     }

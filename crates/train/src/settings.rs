@@ -2,7 +2,7 @@
 
 use toml::{Table, Value};
 
-use crate::{Config, TrainError};
+use crate::{Config, ModelKind, TrainError};
 
 /// Puts `layers` over the defaults, later ones winning, and checks the result.
 ///
@@ -13,7 +13,11 @@ pub fn resolve(layers: &[Table]) -> Result<Config, TrainError> {
     for layer in layers {
         merge(&mut merged, layer, "")?;
     }
-    let config = Config::deserialize_from(merged)?;
+    let mut config = Config::deserialize_from(merged)?;
+    if config.model.kind == ModelKind::Lr {
+        // The embedding of an id is its weight.
+        config.model.dim = 1;
+    }
     config.check()?;
     Ok(config)
 }
@@ -145,7 +149,7 @@ fn setting(key: &str, expected: &str, found: &str, suggestion: &str) -> TrainErr
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{DenseOptimizerKind, ModelKind};
+    use crate::DenseOptimizerKind;
 
     fn resolved(pairs: &[&str]) -> Result<Config, String> {
         let layers: Result<Vec<_>, _> = pairs.iter().map(|pair| parse_pair(pair)).collect();
@@ -175,6 +179,15 @@ mod tests {
     }
 
     #[test]
+    fn every_model_has_its_name() {
+        for kind in ModelKind::ALL {
+            let config = resolved(&[&format!("model.kind={}", kind.name())]).unwrap();
+            assert_eq!(config.model.kind, kind);
+            assert_eq!(config.model.dim == 1, kind == ModelKind::Lr, "{kind:?}");
+        }
+    }
+
+    #[test]
     fn no_layers_give_the_defaults() {
         assert_eq!(resolve(&[]).unwrap(), Config::default());
     }
@@ -192,6 +205,11 @@ mod tests {
             ),
             ("train.optimizer=lion", "`train.optimizer`: expected"),
             ("model.dropout=1", "[0, 1)"),
+            ("model.kind=gru", "`model.kind`: expected"),
+            (
+                "model.cross_layers=0",
+                "`model.cross_layers`: expected at least 1",
+            ),
             ("train.batch_size=0", "at least 1"),
             ("train=3", "`train`: expected a group of settings"),
             ("lr", "expected key=value"),

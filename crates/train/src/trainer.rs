@@ -13,7 +13,7 @@ use slimbed_score::{ModelSpec, dense_weights};
 use crate::checkpoint::{LossLog, Phase, Position};
 use crate::early_stop::{EarlyStop, Verdict};
 use crate::learner::{Learner, Rates, StepResult};
-use crate::method::trained_rows;
+use crate::method::{copy_first_order, first_order_layer, trained_rows};
 use crate::observer::{Flow, Observer, StepEvent};
 use crate::restore::CheckpointPaths;
 use crate::times::Times;
@@ -96,7 +96,10 @@ impl<'a> Trainer<'a> {
         let spec = config.model.spec(dataset.n_dense(), dataset.fields().len());
         let train = &config.train;
         let dense = dense_network(&spec, train, seed, device)?;
-        let learner = Learner::new(dense, embedding, seed, train.clip_norm);
+        let mut learner = Learner::new(dense, embedding, seed, train.clip_norm);
+        if spec.has_first_order() {
+            learner = learner.with_first_order(first_order_layer(dataset, config, seed)?);
+        }
         let steps_per_epoch = dataset
             .n_rows(Split::Train)
             .div_ceil(train.batch_size as u64);
@@ -119,13 +122,16 @@ impl<'a> Trainer<'a> {
         })
     }
 
-    /// Starts from the dense weights of an artefact; call it before the first step.
+    /// Starts from the dense and the first-order weights of an artefact; call it before the first step.
     ///
     /// # Errors
     /// When the artefact is damaged or holds another network.
     pub(crate) fn import_dense(&mut self, path: &Path) -> Result<(), TrainError> {
         let artefact = Artefact::open(path)?;
         self.learner.dense.import(&dense_weights(&artefact)?)?;
+        if let Some(weights) = &mut self.learner.first_order {
+            copy_first_order(path, self.dataset, weights.rows_mut().tables_mut())?;
+        }
         self.start = Start::Trained;
         Ok(())
     }

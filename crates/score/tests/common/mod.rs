@@ -185,6 +185,7 @@ impl Case {
             n,
             dense,
             embeddings: &embeddings,
+            first_order: &[],
         };
         let mut out = vec![f32::NAN; n];
         self.network().logits(inputs, &mut out).unwrap();

@@ -11,4 +11,4 @@ mod target;
 pub use config::{MethodConfig, MethodKind, Retrain};
 pub use ledger::{PhaseRecord, record};
 pub use phases::Final;
-pub use rows::trained_rows;
+pub use rows::{copy_first_order, first_order_layer, trained_rows};

@@ -250,7 +250,7 @@ impl Job<'_> {
         let target = self.target()?;
         let kept = kept_file(dense.parent().unwrap_or(dense), target);
         if !kept.is_file() {
-            let tables = StoredTables::open(dense)?;
+            let tables = StoredTables::open(dense)?.first(self.dataset.fields().len());
             let n_values = self.n_values();
             let pruned = |n: u64| {
                 let share = 1.0 - n as f64 / n_values as f64;

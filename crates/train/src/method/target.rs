@@ -108,13 +108,14 @@ fn largest(n: u64, fits: impl Fn(u64) -> bool) -> u64 {
     low
 }
 
-/// Bytes of the tables as the run's encoder would store them.
+/// Bytes of the tables as the run's encoder would store them; those with first-order weights, which no method
+/// reduces, as one value for each row.
 ///
 /// # Errors
 /// When rows cannot be read or stored.
 pub fn stored_bytes(source: &dyn TableSource, config: &Config) -> Result<u64, TrainError> {
     let encoder = config.export.encoder(config.export.values);
-    let mut bytes = 0;
+    let mut bytes = first_order_bytes(source, config);
     for (f, field) in source.fields().iter().enumerate() {
         let values = source.rows(f)?;
         let rows = Rows::new(&values, field.dim).map_err(|source| TrainError::Rows {
@@ -126,7 +127,21 @@ pub fn stored_bytes(source: &dyn TableSource, config: &Config) -> Result<u64, Tr
     Ok(bytes)
 }
 
-/// Values of all tables of a data set.
+/// Bytes of the first-order weights that go with the tables of `source`.
+fn first_order_bytes(source: &dyn TableSource, config: &Config) -> u64 {
+    let fields = source.fields();
+    if !config.model.spec(0, fields.len()).has_first_order() {
+        return 0;
+    }
+    // A scale for one value would take more room than f16.
+    let value_bytes = match config.export.values {
+        Values::F32 => 4,
+        _ => 2,
+    };
+    value_bytes * fields.iter().map(|field| field.n_rows as u64).sum::<u64>()
+}
+
+/// Values of all tables of a data set, first-order weights not counted.
 pub fn n_values(dataset: &Dataset, dim: usize) -> u64 {
     let rows = dataset.fields().iter().map(|field| u64::from(field.n_rows));
     rows.sum::<u64>() * dim as u64

@@ -3,5 +3,6 @@
 
 mod errors;
 mod methods;
+mod models;
 mod stops;
 mod world;

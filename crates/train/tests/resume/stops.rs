@@ -53,7 +53,7 @@ impl Observer for Stopper {
 }
 
 /// Trains in `dir` from wherever it stands for at most `n_calls` calls of the observer.
-fn train(
+pub fn train(
     world: &World,
     dir: &RunDir,
     config: &Config,

@@ -134,6 +134,32 @@ impl FlatOptimizer {
         self.begin(lr, scale).apply(w, g, self.slots());
     }
 
+    /// One step of all parameters `w`, run after run of as many as `gradient` holds, which `fill` writes for the
+    /// run that begins at a parameter: for gradients that should not be in memory all at once.
+    pub fn step_in_runs(
+        &mut self,
+        w: &mut [f32],
+        gradient: &mut [f32],
+        lr: f64,
+        scale: f64,
+        mut fill: impl FnMut(usize, &mut [f32]),
+    ) {
+        let update = self.begin(lr, scale);
+        let mut slots = self.slots();
+        let len = gradient.len().max(1);
+        for (i, w) in w.chunks_mut(len).enumerate() {
+            let gradient = &mut gradient[..w.len()];
+            fill(i * len, gradient);
+            let run = slots.each_mut().map(|slot| {
+                let n = w.len().min(slot.len());
+                let (run, rest) = std::mem::take(slot).split_at_mut(n);
+                *slot = rest;
+                run
+            });
+            update.apply(w, gradient, run);
+        }
+    }
+
     /// Steps taken.
     pub fn n_steps(&self) -> u64 {
         self.step

@@ -37,6 +37,22 @@ impl Adam {
         self.steps[0] += 1;
     }
 
+    /// The same, run after run of as many parameters as `gradient` holds; `fill` writes the gradient of the run
+    /// that begins at a parameter.
+    pub fn step_in_runs(
+        &mut self,
+        values: &mut [f32],
+        gradient: &mut [f32],
+        lr: f64,
+        scale: f32,
+        fill: impl FnMut(usize, &mut [f32]),
+    ) {
+        let scale = scale.into();
+        self.optimizer
+            .step_in_runs(values, gradient, lr, scale, fill);
+        self.steps[0] += 1;
+    }
+
     /// Steps taken.
     pub fn n_steps(&self) -> u32 {
         self.steps[0]

@@ -7,6 +7,9 @@ use slimbed_fused::WeightDecay;
 use crate::PepSettings;
 use crate::adam::Adam;
 
+/// Rows whose gradients are in memory at a time.
+const ROWS_AT_ONCE: usize = 1 << 12;
+
 /// The optimisers of some tables, one each.
 #[derive(Debug)]
 pub struct Dense {
@@ -16,7 +19,7 @@ pub struct Dense {
 #[derive(Debug)]
 struct Field {
     adam: Adam,
-    /// Of all rows, `[n_rows, width]`; zero between steps.
+    /// Of some rows, `[_, width]`.
     gradient: Vec<f32>,
 }
 
@@ -31,9 +34,10 @@ impl Dense {
     ) -> Self {
         let field = |(name, table): (&String, &Table)| {
             let n_params = table.values().len();
+            let n_at_once = table.n_rows().min(ROWS_AT_ONCE) * table.dim();
             Field {
                 adam: Adam::new(format!("{name}/{what}"), n_params, settings, decay),
-                gradient: vec![0.0; n_params],
+                gradient: vec![0.0; n_at_once],
             }
         };
         let fields = names.iter().zip(tables).map(field).collect();
@@ -53,14 +57,22 @@ impl Dense {
         fields.with_max_len(1).for_each(|(f, (field, table))| {
             let (span, width) = (index.span(f), table.dim());
             let gradients = &gradients[span.start * width..span.end * width];
-            for (&row, gradient) in index.rows(f).iter().zip(gradients.chunks_exact(width)) {
-                field.gradient[row as usize * width..][..width].copy_from_slice(gradient);
-            }
-            let values = table.values_mut();
-            field.adam.step(values, &field.gradient, lr, scale);
-            for &row in index.rows(f) {
-                field.gradient[row as usize * width..][..width].fill(0.0);
-            }
+            let mut rows = index
+                .rows(f)
+                .iter()
+                .zip(gradients.chunks_exact(width))
+                .peekable();
+            let fill = |first: usize, out: &mut [f32]| {
+                out.fill(0.0);
+                let end = first + out.len();
+                while let Some((&row, gradient)) =
+                    rows.next_if(|(row, _)| (**row as usize) * width < end)
+                {
+                    out[row as usize * width - first..][..width].copy_from_slice(gradient);
+                }
+            };
+            let Field { adam, gradient } = field;
+            adam.step_in_runs(table.values_mut(), gradient, lr, scale, fill);
         });
     }
 

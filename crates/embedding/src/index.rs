@@ -125,6 +125,11 @@ impl BatchIndex {
         &self.fields[f].rows
     }
 
+    /// For each id of field `f`, in the order of the batch, its place in [`rows`](Self::rows).
+    pub fn unique_of(&self, f: usize) -> &[u32] {
+        &self.fields[f].unique_of
+    }
+
     /// Where the unique rows of field `f` stand among all `U`.
     pub fn span(&self, f: usize) -> Range<usize> {
         self.starts[f]..self.starts[f + 1]

@@ -3,8 +3,8 @@
 use crate::error::check_length;
 use crate::parts::IDS_PER_TASK;
 use crate::{
-    BatchIndex, EmbeddingError, EmbeddingLayer, IdBatch, Pooling, RowSettings, SavedState, Stage,
-    StateTensor, StepSize, Table, TrainedRows, reduce, sum_of_squares,
+    BatchIndex, EmbeddingError, EmbeddingLayer, FieldTables, IdBatch, Pooling, RowSettings,
+    SavedState, Stage, StateTensor, StepSize, TrainedRows, reduce, sum_of_squares,
 };
 
 /// What a layer has to know of one field.
@@ -146,8 +146,9 @@ impl EmbeddingLayer for PlainEmbedding {
         out.copy_from_slice(&values[first * self.rows.dim()..][..out.len()]);
     }
 
-    fn into_tables(self: Box<Self>) -> Vec<Table> {
-        self.rows.into_tables()
+    fn into_tables(self: Box<Self>) -> Vec<FieldTables> {
+        let tables = self.rows.into_tables().into_iter();
+        tables.map(FieldTables::from).collect()
     }
 
     fn state(&self) -> Vec<StateTensor<'_>> {

@@ -116,7 +116,7 @@ pub fn stored_bytes(source: &dyn TableSource, config: &Config) -> Result<u64, Tr
     let encoder = config.export.encoder(config.export.values);
     let mut bytes = 0;
     for (f, field) in source.fields().iter().enumerate() {
-        let values = source.rows(f)?;
+        let values = source.part(f, 0)?;
         let rows = Rows::new(&values, field.dim).map_err(|source| TrainError::Rows {
             field: field.name.clone(),
             source,

@@ -3,7 +3,7 @@
 use slimbed_compact::{cut_row, hashed_row};
 use slimbed_embedding::{
     BatchIndex, Combine, EmbeddingError, EmbeddingLayer, FieldSpec, FieldTables, IdBatch, Pooling,
-    RowSettings, SavedState, Sharing, Stage, StateTensor, StepSize, expand, reduce,
+    RowSettings, SavedState, Sharing, Stage, StateTensor, StepSize, TrainedRows, expand, reduce,
 };
 
 use crate::plan::FieldPlan;
@@ -75,17 +75,22 @@ impl SharedEmbedding {
     }
 
     /// The tables of part `i` of all fields.
-    pub fn part(&self, i: usize) -> Option<&slimbed_embedding::TrainedRows> {
+    pub fn part(&self, i: usize) -> Option<&TrainedRows> {
         self.tables(i).map(SharedTables::rows)
     }
 
     /// The same, to be changed; a forward pass that waits for its gradient is forgotten.
-    pub fn part_mut(&mut self, i: usize) -> Option<&mut slimbed_embedding::TrainedRows> {
+    pub fn part_mut(&mut self, i: usize) -> Option<&mut TrainedRows> {
         self.stage = Stage::Forward;
         match i {
             0 => Some(self.first.rows_mut()),
             _ => self.second.as_mut().map(SharedTables::rows_mut),
         }
+    }
+
+    /// How the ids of field `f` become rows.
+    pub fn sharing(&self, f: usize) -> Sharing {
+        self.sharing[f]
     }
 
     /// Gradients of the rows of part `i` that the last batch took, field after field, rows rising.

@@ -66,6 +66,12 @@ impl SharedTables {
         index: &BatchIndex,
         row: impl Fn(usize, u32) -> Option<u32>,
     ) -> Result<(), EmbeddingError> {
+        // As many as the batch has ids: it stops growing with the batch.
+        let n_ids = (0..self.taken.len()).map(|f| index.unique_of(f).len());
+        self.index.reserve(n_ids.clone());
+        for (taken, n) in self.taken.iter_mut().zip(n_ids) {
+            taken.reserve(n.saturating_sub(taken.len()));
+        }
         for (f, (taken, bounds)) in self.taken.iter_mut().zip(&mut self.bounds).enumerate() {
             taken.clear();
             taken.extend(index.rows(f).iter().filter_map(|&id| row(f, id)));

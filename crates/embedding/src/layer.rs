@@ -60,6 +60,11 @@ pub trait EmbeddingLayer: Any + Send {
     /// the result or exporting. Costs a pass over the tables when anything is owed.
     fn settle(&mut self);
 
+    /// Whether the rows are already as the method wants to ship them: validations before that do not count.
+    fn is_ready(&self) -> bool {
+        true
+    }
+
     /// Writes the embeddings `[batch, fields, dim]` of a batch to `out` as scoring sees them; call
     /// [`settle`](Self::settle) before. A forward pass that waits for its gradient is forgotten.
     ///

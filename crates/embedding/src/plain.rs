@@ -58,6 +58,12 @@ impl PlainEmbedding {
         &self.rows
     }
 
+    /// The rows, to be changed; a forward pass that waits for its gradient is forgotten.
+    pub fn rows_mut(&mut self) -> &mut TrainedRows {
+        self.stage = Stage::Forward;
+        &mut self.rows
+    }
+
     /// The gradients of the last backward pass, `[U, dim]`.
     fn summed_gradients(&self) -> Result<&[f32], EmbeddingError> {
         self.stage.check_step()?;

@@ -179,6 +179,7 @@ fn encoding(entry: &FieldEntry, width: Option<u32>) -> String {
     let sharing = match entry.sharing {
         Sharing::None => String::new(),
         Sharing::Hash { .. } => format!("hash to {} rows, ", rows.join(" ")),
+        Sharing::Cutoff => format!("first {} rows, ", rows.join(" ")),
         Sharing::QuotientRemainder { combine, .. } => {
             let how = match combine {
                 Combine::Sum => "sum",

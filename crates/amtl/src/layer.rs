@@ -2,8 +2,8 @@
 
 use rayon::prelude::*;
 use slimbed_embedding::{
-    BatchIndex, EmbeddingError, EmbeddingLayer, IdBatch, Pooling, SavedState, Stage, StateTensor,
-    StepSize, Table, TrainedRows, expand, reduce, sum_of_squares,
+    BatchIndex, EmbeddingError, EmbeddingLayer, FieldTables, IdBatch, Pooling, SavedState, Stage,
+    StateTensor, StepSize, TrainedRows, expand, reduce, sum_of_squares,
 };
 use slimbed_rng::Seed;
 
@@ -239,7 +239,7 @@ impl EmbeddingLayer for AmtlEmbedding {
         }
     }
 
-    fn into_tables(self: Box<Self>) -> Vec<Table> {
+    fn into_tables(self: Box<Self>) -> Vec<FieldTables> {
         let mut tables = self.rows.into_tables();
         if let Some(Learned { sizer, trainer, .. }) = self.learned {
             drop(trainer);
@@ -253,7 +253,7 @@ impl EmbeddingLayer for AmtlEmbedding {
                     });
             }
         }
-        tables
+        tables.into_iter().map(FieldTables::from).collect()
     }
 
     fn figures(&self) -> Vec<(&'static str, f64)> {

@@ -27,11 +27,47 @@ const LENGTH_BYTES: usize = size_of::<u64>();
 pub fn write_tensors(
     file: &mut File,
     tensors: &BTreeMap<String, TensorView<'_>>,
-    (key, text): (&str, String),
+    entry: (&str, String),
 ) -> Result<(), SafeTensorError> {
+    let sorted = sorted(tensors);
+    let header = header(&sorted, entry)?;
+    let mut out = BufWriter::new(file);
+    out.write_all(&(header.len() as u64).to_le_bytes())?;
+    out.write_all(&header)?;
+    for (_, view) in sorted {
+        out.write_all(view.data())?;
+    }
+    Ok(out.flush()?)
+}
+
+/// Bytes of the file that [`write_tensors`] would write.
+///
+/// # Errors
+/// When the header cannot be made.
+pub fn tensors_bytes(
+    tensors: &BTreeMap<String, TensorView<'_>>,
+    entry: (&str, String),
+) -> Result<u64, SafeTensorError> {
+    let header = header(&sorted(tensors), entry)?;
+    let data: usize = tensors.values().map(|view| view.data().len()).sum();
+    Ok((LENGTH_BYTES + header.len() + data) as u64)
+}
+
+/// Tensors in the order of the file, by name.
+type Sorted<'t, 'v> = Vec<(&'t String, &'t TensorView<'v>)>;
+
+fn sorted<'t, 'v>(tensors: &'t BTreeMap<String, TensorView<'v>>) -> Sorted<'t, 'v> {
     let mut sorted: Vec<_> = tensors.iter().collect();
     // The sort is stable and the map sorted by name.
     sorted.sort_by_key(|(_, view)| std::cmp::Reverse(alignment(view.data().len())));
+    sorted
+}
+
+/// The header, as long as it has to be for the data to be aligned.
+fn header(
+    sorted: &Sorted<'_, '_>,
+    (key, text): (&str, String),
+) -> Result<Vec<u8>, SafeTensorError> {
     let mut end = 0;
     let infos = sorted.iter().map(|(name, view)| {
         let start = end;
@@ -41,20 +77,14 @@ pub fn write_tensors(
             shape: view.shape().to_vec(),
             data_offsets: (start, end),
         };
-        ((*name).clone(), info)
+        (name.to_string(), info)
     });
     let entry = HashMap::from([(key.to_owned(), text)]);
     let metadata = Metadata::new(Some(entry), infos.collect())?;
     let mut header = serde_json::to_string(&metadata)?.into_bytes();
     let header_end = (LENGTH_BYTES + header.len()).next_multiple_of(ALIGNMENT);
     header.resize(header_end - LENGTH_BYTES, b' ');
-    let mut out = BufWriter::new(file);
-    out.write_all(&(header.len() as u64).to_le_bytes())?;
-    out.write_all(&header)?;
-    for (_, view) in sorted {
-        out.write_all(view.data())?;
-    }
-    Ok(out.flush()?)
+    Ok(header)
 }
 
 /// Reads the header of a file: where the tensors' bytes begin, and what they are.

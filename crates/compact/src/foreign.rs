@@ -143,12 +143,12 @@ impl ForeignFile {
                 let found = format!("two called `{}`", field.name);
                 return Err(self.error(&field.tensor, "fields of different names", &found));
             }
-            fields.push(SourceField {
-                name: field.name.clone(),
+            fields.push(SourceField::own(
+                field.name.clone(),
                 n_rows,
                 dim,
-                pooling: field.pooling,
-            });
+                field.pooling,
+            ));
         }
         Ok(ForeignTables {
             file: self,
@@ -188,7 +188,7 @@ impl TableSource for ForeignTables<'_> {
         &self.fields
     }
 
-    fn rows(&self, f: usize) -> Result<Vec<f32>, ArtefactError> {
+    fn part(&self, f: usize, _i: usize) -> Result<Vec<f32>, ArtefactError> {
         let tensor = &self.tensors[f];
         let rows = self.file.floats(tensor)?;
         self.file.memory.release(self.file.tensor(tensor)?.2);

@@ -42,9 +42,11 @@ pub use manifest::{FieldEntry, Manifest, PartEntry};
 pub use prune::{Pruned, Pruning};
 pub use reader::{Artefact, StoredTensor};
 pub use rows::Rows;
-pub use sharing::{Combine, Sharing, hashed_row};
-pub use source::{SourceField, StoredTables, TableSource};
+pub use sharing::{Combine, Sharing, cut_row, hashed_row};
+pub use source::{PartShape, SourceField, StoredTables, TableSource};
 pub use structure::Structure;
 pub use table::{Scratch, Table};
 pub use values::Values;
-pub use writer::{DenseTensor, FieldTable, Packed, PartTable, Projection, pack, write};
+pub use writer::{
+    DenseTensor, FieldTable, Packed, PartTable, Projection, pack, packed_bytes, write,
+};

@@ -11,8 +11,9 @@ use crate::{Combine, Pooling, Sharing, Structure, Values};
 /// The metadata key that holds the manifest.
 pub const KEY: &str = "slimbed";
 
-/// The newest format version this crate writes; every version up to it is read.
-pub const FORMAT_VERSION: u32 = 1;
+/// The newest format version this crate writes; every version up to it is read. A file says the first version
+/// that knows all it holds.
+pub const FORMAT_VERSION: u32 = 2;
 
 /// Rows that are stored: a field has one part, or two whose rows are combined.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -116,7 +117,7 @@ impl FieldEntry {
     /// What was expected, and what was found.
     pub(crate) fn check(&self) -> Result<(), (String, String)> {
         let n_parts = match self.sharing {
-            Sharing::None | Sharing::Hash { .. } => 1,
+            Sharing::None | Sharing::Hash { .. } | Sharing::Cutoff => 1,
             Sharing::QuotientRemainder { .. } => 2,
         };
         if self.parts.len() != n_parts {
@@ -143,6 +144,9 @@ impl FieldEntry {
                 mismatch(format!("{} rows", self.n_rows), found)
             }
             Sharing::Hash { .. } if rows[0] == 0 => mismatch("rows to share".into(), found),
+            Sharing::Cutoff if !(1..=self.n_rows).contains(&rows[0]) => {
+                mismatch(format!("1 to {} rows", self.n_rows), found)
+            }
             Sharing::QuotientRemainder { divisor: 0, .. } => {
                 mismatch("a divisor of 1 or more".into(), 0)
             }
@@ -212,6 +216,12 @@ pub struct Manifest {
 }
 
 impl Manifest {
+    /// The first version of the format that has all these fields' sharing.
+    pub(crate) fn version_of(fields: &[FieldEntry]) -> u32 {
+        let is_new = |field: &FieldEntry| field.sharing == Sharing::Cutoff;
+        if fields.iter().any(is_new) { 2 } else { 1 }
+    }
+
     /// Sorted JSON on one line: the same bytes for the same content.
     pub fn to_json(&self) -> String {
         // Going through `Value` sorts the keys: serde_json's map is a BTreeMap.

@@ -11,9 +11,10 @@ pub enum Pruning {
     Below(f32),
     /// This share of the values of all tables together: those of the smallest magnitude.
     ShareOfAll(f64),
-    /// This share of the values of each table.
+    /// This share of the values of each table (of each part, where there are two).
     ShareOfEach(f64),
-    /// Those that a mask drops: a tensor `[n_rows, dim]` for each field, under its name.
+    /// Those that a mask drops: a tensor `[n_rows, dim]` for each field, under its name; of fields that share
+    /// rows or are projected it has the shape of the only part that is stored.
     Masks(ForeignFile),
 }
 
@@ -26,13 +27,13 @@ pub struct Pruned<'s> {
 /// A [`Pruning`] with what has to be known of all tables.
 enum Rule {
     Nothing,
-    /// For each table.
-    Cuts(Vec<Cut>),
+    /// For each part of each table.
+    Cuts(Vec<Vec<Cut>>),
     ShareOfEach(f64),
     Masks(ForeignFile),
 }
 
-/// The values of one table that are dropped: those whose magnitude has smaller bits, and the first `n_equal` of
+/// The values of one part that are dropped: those whose magnitude has smaller bits, and the first `n_equal` of
 /// those that have the same.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 struct Cut {
@@ -53,7 +54,7 @@ impl<'s> Pruned<'s> {
                     bits: magnitude(threshold),
                     n_equal: 0,
                 };
-                Rule::Cuts(vec![cut; source.fields().len()])
+                Rule::Cuts(vec![vec![cut; MOST_PARTS]; source.fields().len()])
             }
             Pruning::ShareOfAll(share) => Rule::Cuts(cuts(source, share)?),
             Pruning::ShareOfEach(share) => Rule::ShareOfEach(share),
@@ -71,20 +72,25 @@ impl TableSource for Pruned<'_> {
         self.source.fields()
     }
 
-    fn rows(&self, f: usize) -> Result<Vec<f32>, ArtefactError> {
-        let mut rows = self.source.rows(f)?;
+    fn part(&self, f: usize, i: usize) -> Result<Vec<f32>, ArtefactError> {
+        let mut rows = self.source.part(f, i)?;
         match &self.rule {
             Rule::Nothing => {}
-            Rule::Cuts(cuts) => cuts[f].apply(&mut rows),
+            Rule::Cuts(cuts) => cuts[f][i].apply(&mut rows),
             Rule::ShareOfEach(share) => smallest(&rows, *share).apply(&mut rows),
             Rule::Masks(file) => {
                 let field = &self.fields()[f];
-                let mask = file.mask(&field.name, field.n_rows, field.dim)?;
+                let shape = field.parts[i];
+                let mask = file.mask(&field.name, shape.n_rows, shape.dim)?;
                 let dropped = rows.iter_mut().zip(mask).filter(|(_, kept)| **kept == 0);
                 dropped.for_each(|(x, _)| *x = 0.0);
             }
         }
         Ok(rows)
+    }
+
+    fn projection(&self, f: usize) -> Result<Option<Vec<f32>>, ArtefactError> {
+        self.source.projection(f)
     }
 }
 
@@ -106,6 +112,9 @@ impl Cut {
 fn magnitude(x: f32) -> u32 {
     x.abs().to_bits()
 }
+
+/// Parts a table has at most.
+const MOST_PARTS: usize = 2;
 
 /// How many of `n` values a share of them is.
 fn n_dropped(share: f64, n: u64) -> u64 {
@@ -129,25 +138,26 @@ fn smallest(rows: &[f32], share: f64) -> Cut {
 
 /// The cuts that drop a share of the values of all tables: a radix search for the magnitude of the last one,
 /// then the tied ones, table by table.
-fn cuts(source: &dyn TableSource, share: f64) -> Result<Vec<Cut>, ArtefactError> {
+fn cuts(source: &dyn TableSource, share: f64) -> Result<Vec<Vec<Cut>>, ArtefactError> {
     let fields = source.fields();
-    let n_values = fields.iter().map(|f| (f.n_rows * f.dim) as u64).sum();
+    let shapes = fields.iter().flat_map(|field| &field.parts);
+    let n_values = shapes.map(|part| (part.n_rows * part.dim) as u64).sum();
     let mut n_left = n_dropped(share, n_values);
     if n_left == 0 {
-        return Ok(vec![Cut::default(); fields.len()]);
+        return Ok(vec![vec![Cut::default(); MOST_PARTS]; fields.len()]);
     }
     let high = bucket(source, &mut n_left, |bits| Some(bits >> 16))?;
     let low = bucket(source, &mut n_left, |bits| {
         (bits >> 16 == high).then_some(bits & 0xffff)
     })?;
     let bits = high << 16 | low;
-    let mut cuts = Vec::new();
-    for f in 0..fields.len() {
-        let rows = source.rows(f)?;
+    let mut cuts = vec![Vec::new(); fields.len()];
+    for (f, i) in parts(source) {
+        let rows = source.part(f, i)?;
         let n_tied = rows.iter().filter(|&&x| magnitude(x) == bits).count() as u64;
         let n_equal = n_tied.min(n_left);
         n_left -= n_equal;
-        cuts.push(Cut { bits, n_equal });
+        cuts[f].push(Cut { bits, n_equal });
     }
     Ok(cuts)
 }
@@ -159,8 +169,8 @@ fn bucket(
     of: impl Fn(u32) -> Option<u32>,
 ) -> Result<u32, ArtefactError> {
     let mut counts = vec![0_u64; 1 << 16];
-    for f in 0..source.fields().len() {
-        let rows = source.rows(f)?;
+    for (f, i) in parts(source) {
+        let rows = source.part(f, i)?;
         let buckets = rows.iter().filter_map(|&x| of(magnitude(x)));
         buckets.for_each(|bucket| counts[bucket as usize] += 1);
     }
@@ -173,9 +183,23 @@ fn bucket(
     unreachable!("the share is at most all values")
 }
 
+/// Every part of every table: number of the table, number of the part.
+fn parts(source: &dyn TableSource) -> impl Iterator<Item = (usize, usize)> {
+    let fields = source.fields().iter().enumerate();
+    fields.flat_map(|(f, field)| (0..field.parts.len()).map(move |i| (f, i)))
+}
+
 fn check_masks(file: &ForeignFile, fields: &[SourceField]) -> Result<(), ArtefactError> {
     for field in fields {
-        file.mask(&field.name, field.n_rows, field.dim)?;
+        let [part] = field.parts[..] else {
+            return Err(ArtefactError::Tensor {
+                path: file.path().to_owned(),
+                tensor: field.name.clone(),
+                expected: "masks for fields of one table".into(),
+                found: "one of two, quotients and remainders".into(),
+            });
+        };
+        file.mask(&field.name, part.n_rows, part.dim)?;
     }
     let known = |name: &String| fields.iter().any(|field| field.name == *name);
     let Some(unknown) = file.names().into_iter().find(|name| !known(name)) else {
@@ -204,11 +228,8 @@ mod tests {
 
     impl Given {
         fn new(tables: &[&[f32]]) -> Self {
-            let field = |(i, table): (usize, &&[f32])| SourceField {
-                name: format!("C{i}"),
-                n_rows: table.len(),
-                dim: 1,
-                pooling: Pooling::Sum,
+            let field = |(i, table): (usize, &&[f32])| {
+                SourceField::own(format!("C{i}"), table.len(), 1, Pooling::Sum)
             };
             let fields = tables.iter().enumerate().map(field).collect();
             Self(fields, tables.iter().map(|t| t.to_vec()).collect())
@@ -220,7 +241,7 @@ mod tests {
             &self.0
         }
 
-        fn rows(&self, f: usize) -> Result<Vec<f32>, ArtefactError> {
+        fn part(&self, f: usize, _i: usize) -> Result<Vec<f32>, ArtefactError> {
             Ok(self.1[f].clone())
         }
     }
@@ -229,7 +250,7 @@ mod tests {
     fn check(pruning: Pruning, expected: [&[f32]; 2]) {
         let source = Given::new(&[&[0.5, -0.1, 0.2, 0.1], &[-3.0, 0.1, 2.0, 0.3]]);
         let pruned = Pruned::new(&source, pruning).unwrap();
-        let rows = [0, 1].map(|f| pruned.rows(f).unwrap());
+        let rows = [0, 1].map(|f| pruned.part(f, 0).unwrap());
         assert_eq!(rows, expected);
     }
 

@@ -14,6 +14,9 @@ pub enum Sharing {
         /// Chooses the function.
         seed: u64,
     },
+    /// Id `i` has row `i` if there is one, else row 0: ids stand in order of falling frequency, so the rare
+    /// ones share the out-of-vocabulary row. Since version 2 of the format.
+    Cutoff,
     /// Id `i` is made of row `i / divisor` of a first table and row `i % divisor` of a second one
     /// (H.-J. M. Shi et al., arXiv 1909.02107).
     QuotientRemainder {
@@ -44,6 +47,11 @@ pub fn hashed_row(id: u32, seed: u64, n_rows: u32) -> u32 {
     x = (x ^ (x >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
     x ^= x >> 31;
     (((x >> 32) * u64::from(n_rows)) >> 32) as u32
+}
+
+/// The row of an id where those from `n_rows` on share row 0.
+pub fn cut_row(id: u32, n_rows: u32) -> u32 {
+    if id < n_rows { id } else { 0 }
 }
 
 #[cfg(test)]

@@ -2,31 +2,69 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::{Artefact, ArtefactError, Bags, Output, Pooling, Scratch, Sharing, Table};
+use crate::{Artefact, ArtefactError, Bags, Output, PartEntry, Pooling, Scratch, Sharing, Table};
 
-/// Name, shape and pooling of a table.
+/// Name, shape and pooling of a field's table.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SourceField {
     /// Name of the field.
     pub name: String,
-    /// Rows of its table.
+    /// Ids of the field.
     pub n_rows: usize,
-    /// Values of a row.
+    /// Values of a pooled vector.
     pub dim: usize,
     /// How bags are pooled.
     pub pooling: Pooling,
+    /// How ids become rows.
+    pub sharing: Sharing,
+    /// What is stored: one part, or two for quotient and remainder.
+    pub parts: Vec<PartShape>,
+    /// Whether pooled rows are multiplied with a matrix.
+    pub is_projected: bool,
 }
 
-/// Where exact rows come from, one table at a time, so that no more than one has to be in memory.
+/// Shape of rows that are stored.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PartShape {
+    /// Rows of the part.
+    pub n_rows: usize,
+    /// Values of a row.
+    pub dim: usize,
+}
+
+impl SourceField {
+    /// A table with a row of `dim` values for every id.
+    pub fn own(name: String, n_rows: usize, dim: usize, pooling: Pooling) -> Self {
+        Self {
+            name,
+            n_rows,
+            dim,
+            pooling,
+            sharing: Sharing::None,
+            parts: vec![PartShape { n_rows, dim }],
+            is_projected: false,
+        }
+    }
+}
+
+/// Where exact rows come from, one part of a table at a time, so that no more than one table has to be in memory.
 pub trait TableSource {
     /// The tables, in the order in which the model takes them.
     fn fields(&self) -> &[SourceField];
 
-    /// The rows of table `f`, `[n_rows, dim]`; the same every time.
+    /// The rows of part `i` of table `f`, `[n_rows, dim]` of the part; the same every time.
     ///
     /// # Errors
     /// When they cannot be read, or one holds a NaN or an infinity.
-    fn rows(&self, f: usize) -> Result<Vec<f32>, ArtefactError>;
+    fn part(&self, f: usize, i: usize) -> Result<Vec<f32>, ArtefactError>;
+
+    /// The matrix `[width, dim]` behind table `f`, row by row, where it is projected.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    fn projection(&self, _f: usize) -> Result<Option<Vec<f32>>, ArtefactError> {
+        Ok(None)
+    }
 }
 
 /// The tables of an artefact, decoded.
@@ -44,31 +82,51 @@ impl StoredTables {
     /// those that were read is given back.
     ///
     /// # Errors
-    /// When it is damaged, or a table shares its rows or is projected: of such a table the rows that were
-    /// trained cannot be told from what lookups give.
+    /// When it is damaged.
     pub fn open(path: &Path) -> Result<Self, ArtefactError> {
         let artefact = Artefact::open(path)?;
         let entries = artefact.manifest().fields.iter();
-        let fields = entries.map(|entry| {
-            if entry.sharing != Sharing::None || entry.projected {
-                return Err(ArtefactError::Tensor {
-                    path: path.to_owned(),
-                    tensor: format!("table.{}", entry.name),
-                    expected: "a row for every id, without projection".into(),
-                    found: "shared rows or a projection, which cannot be stored anew".into(),
-                });
-            }
-            Ok(SourceField {
-                name: entry.name.clone(),
-                n_rows: entry.n_rows as usize,
-                dim: entry.dim as usize,
-                pooling: entry.pooling,
-            })
+        let fields = entries.map(|entry| SourceField {
+            name: entry.name.clone(),
+            n_rows: entry.n_rows as usize,
+            dim: entry.dim as usize,
+            pooling: entry.pooling,
+            sharing: entry.sharing,
+            parts: entry.parts.iter().map(part_shape).collect(),
+            is_projected: entry.projected,
         });
         Ok(Self {
             path: path.to_owned(),
-            fields: fields.collect::<Result<_, _>>()?,
+            fields: fields.collect(),
         })
+    }
+
+    /// What lookups give for every id of table `f`, `[n_rows, dim]`.
+    ///
+    /// # Errors
+    /// When they cannot be read, or one holds a NaN or an infinity.
+    pub fn rows(&self, f: usize) -> Result<Vec<f32>, ArtefactError> {
+        let artefact = Artefact::open(&self.path)?;
+        self.decode(f, &artefact.table(f)?)
+    }
+
+    fn decode(&self, f: usize, table: &Table<'_>) -> Result<Vec<f32>, ArtefactError> {
+        let name = format!("table.{}", self.fields[f].name);
+        let rows = decode(table).map_err(|e| ArtefactError::Tensor {
+            path: self.path.clone(),
+            tensor: name.clone(),
+            expected: format!("{} rows of {} values", table.n_rows(), table.dim()),
+            found: e.to_string(),
+        })?;
+        check_finite(&self.path, &name, &rows, table.dim())?;
+        Ok(rows)
+    }
+}
+
+fn part_shape(part: &PartEntry) -> PartShape {
+    PartShape {
+        n_rows: part.n_rows as usize,
+        dim: part.dim as usize,
     }
 }
 
@@ -86,29 +144,28 @@ impl TableSource for StoredTables {
         &self.fields
     }
 
-    fn rows(&self, f: usize) -> Result<Vec<f32>, ArtefactError> {
+    fn part(&self, f: usize, i: usize) -> Result<Vec<f32>, ArtefactError> {
         let artefact = Artefact::open(&self.path)?;
-        let field = &self.fields[f];
-        let rows =
-            decode(&artefact.table(f)?, field.n_rows).map_err(|e| ArtefactError::Tensor {
+        match artefact.table(f)?.part(i) {
+            Some(part) => self.decode(f, &part),
+            None => Err(ArtefactError::Tensor {
                 path: self.path.clone(),
-                tensor: format!("table.{}", field.name),
-                expected: format!("{} rows of {} values", field.n_rows, field.dim),
-                found: e.to_string(),
-            })?;
-        check_finite(
-            &self.path,
-            &format!("table.{}", field.name),
-            &rows,
-            field.dim,
-        )?;
-        Ok(rows)
+                tensor: format!("table.{}", self.fields[f].name),
+                expected: format!("part {i}"),
+                found: format!("{} parts", self.fields[f].parts.len()),
+            }),
+        }
+    }
+
+    fn projection(&self, f: usize) -> Result<Option<Vec<f32>>, ArtefactError> {
+        let artefact = Artefact::open(&self.path)?;
+        Ok(artefact.table(f)?.projection.map(<[f32]>::to_vec))
     }
 }
 
-fn decode(table: &Table<'_>, n_rows: usize) -> Result<Vec<f32>, crate::LookupError> {
+fn decode(table: &Table<'_>) -> Result<Vec<f32>, crate::LookupError> {
     let dim = table.dim();
-    let mut rows = vec![0.0; n_rows * dim];
+    let mut rows = vec![0.0; table.n_rows() as usize * dim];
     let (mut ids, mut scratch) = (Vec::new(), Scratch::default());
     for (i, rows) in rows.chunks_mut(ROWS * dim).enumerate() {
         let first = (i * ROWS) as u32;

@@ -2,7 +2,7 @@
 
 use crate::bags::{Bags, Output, Pooling};
 use crate::lookup::{Isa, Lanes, Request, Setup, Sorted, Work, naive};
-use crate::sharing::{Combine, Sharing, hashed_row};
+use crate::sharing::{Combine, Sharing, cut_row, hashed_row};
 use crate::structure::{Core, Presence};
 use crate::{LookupError, Values, lookup};
 
@@ -70,6 +70,20 @@ impl<'a> Table<'a> {
     /// one.
     pub fn with_isa(self, isa: Isa) -> Self {
         Self { isa, ..self }
+    }
+
+    /// The rows stored as part `i`, without sharing, pooling and projection; `None` if there are not so many.
+    pub(crate) fn part(&self, i: usize) -> Option<Self> {
+        let part = *self.parts.get(i)?;
+        Some(Table {
+            n_rows: part.n_rows.into(),
+            dim: part.dim,
+            pooling: Pooling::Sum,
+            sharing: Sharing::None,
+            parts: vec![part],
+            projection: None,
+            isa: self.isa,
+        })
     }
 
     /// Pools the rows of every bag into `out`.
@@ -153,6 +167,11 @@ impl<'a> Table<'a> {
                 let n_rows = self.parts[0].n_rows;
                 let map = |id| hashed_row(id, seed, n_rows);
                 let ids = mapped(bags, &mut scratch.ids, map);
+                self.pool_part(0, &ids, out, &mut scratch.found);
+            }
+            Sharing::Cutoff => {
+                let n_rows = self.parts[0].n_rows;
+                let ids = mapped(bags, &mut scratch.ids, |id| cut_row(id, n_rows));
                 self.pool_part(0, &ids, out, &mut scratch.found);
             }
             Sharing::QuotientRemainder { divisor, combine } => match combine {
@@ -260,6 +279,10 @@ impl<'a> Table<'a> {
             Sharing::Hash { seed } => {
                 let part = &self.parts[0];
                 part.decode(hashed_row(id, seed, part.n_rows), out);
+            }
+            Sharing::Cutoff => {
+                let part = &self.parts[0];
+                part.decode(cut_row(id, part.n_rows), out);
             }
             Sharing::QuotientRemainder { divisor, combine } => {
                 let (quotient, remainder) = (id / divisor, id % divisor);

@@ -1,14 +1,15 @@
 //! Writing an artefact.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::path::Path;
 
 use safetensors::tensor::{Dtype, TensorView};
 use slimbed_files::write_atomically;
 
-use crate::container::write_tensors;
+use crate::container::{tensors_bytes, write_tensors};
 use crate::encode::{Choice, Encoded, Encoder, Encoding, TableStats, encode};
-use crate::manifest::{FORMAT_VERSION, KEY, checksum};
+use crate::manifest::{KEY, checksum};
 use crate::structure::Buffer;
 use crate::{ArtefactError, FieldEntry, Manifest, PartEntry, Pooling, Rows, Sharing, TableSource};
 
@@ -106,22 +107,70 @@ pub fn pack(
     model: serde_json::Value,
     training: serde_json::Value,
 ) -> Result<Packed, ArtefactError> {
-    let (mut stored, mut choices) = (Vec::new(), Vec::new());
-    for (f, (field, encoder)) in source.fields().iter().zip(encoders).enumerate() {
-        let values = source.rows(f)?;
-        let rows = Rows::new(&values, field.dim).map_err(|source| ArtefactError::Encode {
+    let (stored, choices) = store_all(path, source, encoders)?;
+    let manifest = write_stored(path, &stored, dense, model, training)?;
+    Ok(Packed { manifest, choices })
+}
+
+/// Bytes of the file that [`pack`] would write to `path`.
+///
+/// # Errors
+/// As [`pack`], but for the file system's.
+pub fn packed_bytes(
+    path: &Path,
+    source: &dyn TableSource,
+    encoders: &[Encoder],
+    dense: &[DenseTensor<'_>],
+    model: serde_json::Value,
+    training: serde_json::Value,
+) -> Result<u64, ArtefactError> {
+    let (stored, _) = store_all(path, source, encoders)?;
+    let (views, manifest) = views_of(path, &stored, dense, model, training)?;
+    views.n_bytes(&manifest)
+}
+
+/// The tables of a source in their stored form, and what was weighed for each part.
+fn store_all(
+    path: &Path,
+    source: &dyn TableSource,
+    encoders: &[Encoder],
+) -> Result<(Vec<Stored<'static>>, Vec<Vec<Choice>>), ArtefactError> {
+    let fields = source.fields().iter().zip(encoders).enumerate();
+    let stored = fields.map(|(f, (field, encoder))| {
+        let values = (0..field.parts.len()).map(|i| source.part(f, i));
+        let values: Vec<_> = values.collect::<Result<_, _>>()?;
+        let parts = values.iter().zip(&field.parts);
+        let rows = parts.map(|(values, shape)| Rows::new(values, shape.dim));
+        let rows = rows.collect::<Result<Vec<_>, _>>();
+        let rows = rows.map_err(|source| ArtefactError::Encode {
             path: path.to_owned(),
             field: field.name.clone(),
             source,
         })?;
-        let choice = encoder.choose(&TableStats::of(rows));
-        let encoding = choice.taken.encoding;
-        let table = FieldTable::new(&field.name, rows, encoding, field.pooling);
-        stored.push(store(path, &table)?.into_owned());
-        choices.push(choice);
-    }
-    let manifest = write_stored(path, &stored, dense, model, training)?;
-    Ok(Packed { manifest, choices })
+        let choices = rows
+            .iter()
+            .map(|&rows| encoder.choose(&TableStats::of(rows)));
+        let choices: Vec<_> = choices.collect();
+        let parts = rows.iter().zip(&choices).map(|(&rows, choice)| PartTable {
+            rows,
+            encoding: choice.taken.encoding,
+        });
+        let matrix = source.projection(f)?;
+        let table = FieldTable {
+            name: &field.name,
+            n_rows: field.n_rows as u64,
+            pooling: field.pooling,
+            sharing: field.sharing,
+            parts: parts.collect(),
+            projection: matrix.as_deref().map(|matrix| Projection {
+                matrix,
+                dim: field.dim,
+            }),
+        };
+        Ok((store(path, &table)?.into_owned(), choices))
+    });
+    let stored: Vec<_> = stored.collect::<Result<_, ArtefactError>>()?;
+    Ok(stored.into_iter().unzip())
 }
 
 /// What [`pack`] has done.
@@ -129,19 +178,20 @@ pub fn pack(
 pub struct Packed {
     /// What the artefact says of itself.
     pub manifest: Manifest,
-    /// What was weighed for each table.
-    pub choices: Vec<Choice>,
+    /// What was weighed for each table, part by part.
+    pub choices: Vec<Vec<Choice>>,
 }
 
 /// A table in its stored form.
 struct Stored<'a> {
     entry: FieldEntry,
     parts: Vec<Encoded<'a>>,
-    projection: Option<Projection<'a>>,
+    /// `[width, dim]`.
+    projection: Option<Cow<'a, [f32]>>,
 }
 
 impl Stored<'_> {
-    /// The same with memory of its own; only for tables without projection.
+    /// The same with memory of its own.
     fn into_owned(self) -> Stored<'static> {
         let owned = |encoded: Encoded<'_>| Encoded {
             buffers: encoded
@@ -155,7 +205,7 @@ impl Stored<'_> {
         Stored {
             entry: self.entry,
             parts: self.parts.into_iter().map(owned).collect(),
-            projection: None,
+            projection: self.projection.map(|p| Cow::Owned(p.into_owned())),
         }
     }
 }
@@ -167,6 +217,19 @@ fn write_stored(
     model: serde_json::Value,
     training: serde_json::Value,
 ) -> Result<Manifest, ArtefactError> {
+    let (views, manifest) = views_of(path, stored, dense, model, training)?;
+    views.write(&manifest)?;
+    Ok(manifest)
+}
+
+/// The tensors of a file, and what it says of itself.
+fn views_of<'v>(
+    path: &'v Path,
+    stored: &'v [Stored<'_>],
+    dense: &[DenseTensor<'v>],
+    model: serde_json::Value,
+    training: serde_json::Value,
+) -> Result<(Views<'v>, Manifest), ArtefactError> {
     let mut views = Views::new(path);
     for field in stored {
         let entry = &field.entry;
@@ -175,24 +238,24 @@ fn write_stored(
                 views.insert_buffer(entry.tensor(i), buffer)?;
             }
         }
-        if let Some(projection) = field.projection {
-            let shape = [entry.width() as usize, projection.dim];
-            views.insert_floats(entry.projection(), &shape, projection.matrix)?;
+        if let Some(matrix) = &field.projection {
+            let shape = [entry.width() as usize, entry.dim as usize];
+            views.insert_floats(entry.projection(), &shape, matrix)?;
         }
     }
     for tensor in dense {
         let name = format!("dense.{}", tensor.name);
         views.insert_floats(name, tensor.shape, tensor.values)?;
     }
+    let fields: Vec<_> = stored.iter().map(|field| field.entry.clone()).collect();
     let manifest = Manifest {
-        format_version: FORMAT_VERSION,
+        format_version: Manifest::version_of(&fields),
         checksums: views.checksums(),
-        fields: stored.iter().map(|field| field.entry.clone()).collect(),
+        fields,
         model,
         training,
     };
-    views.write(&manifest)?;
-    Ok(manifest)
+    Ok((views, manifest))
 }
 
 fn store<'a>(path: &Path, field: &FieldTable<'a>) -> Result<Stored<'a>, ArtefactError> {
@@ -217,7 +280,7 @@ fn store<'a>(path: &Path, field: &FieldTable<'a>) -> Result<Stored<'a>, Artefact
     Ok(Stored {
         entry,
         parts: encoded,
-        projection: field.projection,
+        projection: field.projection.map(|p| Cow::Borrowed(p.matrix)),
     })
 }
 
@@ -314,10 +377,20 @@ impl<'v> Views<'v> {
     fn write(&self, manifest: &Manifest) -> Result<(), ArtefactError> {
         write_atomically(self.path, |file, _| {
             let written = write_tensors(file, &self.tensors, (KEY, manifest.to_json()));
-            written.map_err(|source| ArtefactError::Container {
-                path: self.path.to_owned(),
-                source,
-            })
+            written.map_err(|source| self.container(source))
         })
+    }
+
+    /// Bytes of the file that would be written.
+    fn n_bytes(&self, manifest: &Manifest) -> Result<u64, ArtefactError> {
+        let bytes = tensors_bytes(&self.tensors, (KEY, manifest.to_json()));
+        bytes.map_err(|source| self.container(source))
+    }
+
+    fn container(&self, source: safetensors::SafeTensorError) -> ArtefactError {
+        ArtefactError::Container {
+            path: self.path.to_owned(),
+            source,
+        }
     }
 }

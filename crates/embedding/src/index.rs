@@ -66,6 +66,18 @@ impl BatchIndex {
         Ok(index)
     }
 
+    /// Makes room for so many ids of each field: a batch of fewer will not allocate.
+    pub fn reserve(&mut self, n_ids: impl ExactSizeIterator<Item = usize>) {
+        let n_new = n_ids.len().saturating_sub(self.fields.len());
+        self.fields
+            .extend(std::iter::repeat_n(FieldIndex::default(), n_new));
+        self.starts.resize(self.fields.len() + 1, 0);
+        self.first_ids.resize(self.fields.len() + 1, 0);
+        for (field, n) in self.fields.iter_mut().zip(n_ids) {
+            field.reserve(n);
+        }
+    }
+
     /// Indexes a batch; what was there before is lost, except on an error.
     ///
     /// Cost: a radix sort of each field's ids, independent of the sizes of the tables; fields in parallel.
@@ -123,6 +135,11 @@ impl BatchIndex {
     /// The unique rows of field `f`, rising.
     pub fn rows(&self, f: usize) -> &[u32] {
         &self.fields[f].rows
+    }
+
+    /// For each id of field `f`, in the order of the batch, its place in [`rows`](Self::rows).
+    pub fn unique_of(&self, f: usize) -> &[u32] {
+        &self.fields[f].unique_of
     }
 
     /// Where the unique rows of field `f` stand among all `U`.
@@ -201,6 +218,20 @@ impl FieldIndex {
     fn first_occurrence(&self, u: usize) -> usize {
         let mut places = self.unique_of.iter();
         places.position(|&x| x as usize == u).unwrap_or(0)
+    }
+
+    fn reserve(&mut self, n: usize) {
+        let Self {
+            rows,
+            bounds,
+            samples,
+            unique_of,
+            sample_of,
+            ..
+        } = self;
+        for buffer in [rows, bounds, samples, unique_of, sample_of] {
+            buffer.reserve((n + 1).saturating_sub(buffer.len()));
+        }
     }
 
     fn rebuild(&mut self, bags: &Bags<'_>, pooling: Pooling) {

@@ -25,6 +25,17 @@ pub enum RowInit {
 }
 
 impl RowInit {
+    /// Standard deviation of the values of a table `[n_rows, dim]`.
+    pub fn std(self, n_rows: usize, dim: usize) -> f32 {
+        let (n_rows, dim) = (n_rows as f32, dim as f32);
+        match self {
+            Self::Zeros => 0.0,
+            Self::UniformByRows => 1.0 / (3.0 * n_rows).sqrt(),
+            Self::Xavier => (2.0 / (n_rows + dim)).sqrt(),
+            Self::Normal { std } => std,
+        }
+    }
+
     /// Fills `table` from the stream `embedding/<name>`; the same bits for any number of threads.
     pub fn fill(self, table: &mut Table, seed: Seed, name: &str) {
         let (n_rows, dim) = (table.n_rows() as f32, table.dim() as f32);

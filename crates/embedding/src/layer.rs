@@ -2,7 +2,7 @@
 
 use std::any::Any;
 
-use crate::{EmbeddingError, IdBatch, Pooling, SavedState, StateTensor, Table};
+use crate::{EmbeddingError, FieldTables, IdBatch, Pooling, SavedState, StateTensor};
 
 /// Embeddings of all fields of a model: what a reduction method implements.
 ///
@@ -60,6 +60,11 @@ pub trait EmbeddingLayer: Any + Send {
     /// the result or exporting. Costs a pass over the tables when anything is owed.
     fn settle(&mut self);
 
+    /// Whether the rows are already as the method wants to ship them: validations before that do not count.
+    fn is_ready(&self) -> bool {
+        true
+    }
+
     /// Writes the embeddings `[batch, fields, dim]` of a batch to `out` as scoring sees them; call
     /// [`settle`](Self::settle) before. A forward pass that waits for its gradient is forgotten.
     ///
@@ -71,9 +76,10 @@ pub trait EmbeddingLayer: Any + Send {
     /// [`settle`](Self::settle) before. Panics when there are not so many.
     fn write_rows(&self, f: usize, first: usize, out: &mut [f32]);
 
-    /// The tables `[n_rows, dim]` as scoring sees them, in the memory of the trained ones; what only
-    /// training needs is given back. Call [`settle`](Self::settle) before.
-    fn into_tables(self: Box<Self>) -> Vec<Table>;
+    /// What is to be stored of each field: tables from which scoring gets the rows of
+    /// [`write_rows`](Self::write_rows), in the memory of the trained ones; what only training needs is given
+    /// back. Call [`settle`](Self::settle) before.
+    fn into_tables(self: Box<Self>) -> Vec<FieldTables>;
 
     /// Figures of the method worth logging, for example `sparsity`; may cost a pass over the tables.
     fn figures(&self) -> Vec<(&'static str, f64)> {

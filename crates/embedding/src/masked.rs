@@ -1,8 +1,8 @@
 //! Dense tables whose masked values stay zero.
 
 use crate::{
-    EmbeddingError, EmbeddingLayer, IdBatch, Mask, PlainEmbedding, Pooling, SavedState,
-    StateTensor, StepSize, Table, TrainedRows,
+    EmbeddingError, EmbeddingLayer, FieldTables, IdBatch, Mask, PlainEmbedding, Pooling,
+    SavedState, StateTensor, StepSize, TrainedRows,
 };
 
 /// A [`PlainEmbedding`] of rows under a [`Mask`]: what is not kept is zero at the start and stays zero.
@@ -87,7 +87,7 @@ impl EmbeddingLayer for MaskedEmbedding {
         self.plain.write_rows(f, first, out);
     }
 
-    fn into_tables(self: Box<Self>) -> Vec<Table> {
+    fn into_tables(self: Box<Self>) -> Vec<FieldTables> {
         Box::new(self.plain).into_tables()
     }
 

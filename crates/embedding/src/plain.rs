@@ -3,8 +3,8 @@
 use crate::error::check_length;
 use crate::parts::IDS_PER_TASK;
 use crate::{
-    BatchIndex, EmbeddingError, EmbeddingLayer, IdBatch, Pooling, RowSettings, SavedState, Stage,
-    StateTensor, StepSize, Table, TrainedRows, reduce, sum_of_squares,
+    BatchIndex, EmbeddingError, EmbeddingLayer, FieldTables, IdBatch, Pooling, RowSettings,
+    SavedState, Stage, StateTensor, StepSize, TrainedRows, reduce, sum_of_squares,
 };
 
 /// What a layer has to know of one field.
@@ -58,8 +58,9 @@ impl PlainEmbedding {
         &self.rows
     }
 
-    /// The same, to be changed.
+    /// The rows, to be changed; a forward pass that waits for its gradient is forgotten.
     pub fn rows_mut(&mut self) -> &mut TrainedRows {
+        self.stage = Stage::Forward;
         &mut self.rows
     }
 
@@ -151,8 +152,9 @@ impl EmbeddingLayer for PlainEmbedding {
         out.copy_from_slice(&values[first * self.rows.dim()..][..out.len()]);
     }
 
-    fn into_tables(self: Box<Self>) -> Vec<Table> {
-        self.rows.into_tables()
+    fn into_tables(self: Box<Self>) -> Vec<FieldTables> {
+        let tables = self.rows.into_tables().into_iter();
+        tables.map(FieldTables::from).collect()
     }
 
     fn state(&self) -> Vec<StateTensor<'_>> {

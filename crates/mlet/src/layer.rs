@@ -1,9 +1,9 @@
 //! The layer.
 
 use slimbed_embedding::{
-    BatchIndex, EmbeddingError, EmbeddingLayer, FieldSpec, IdBatch, Pooling, RowSettings,
-    SavedState, Stage, StateTensor, StepSize, Table, TrainedRows, expand, gather_rows, reduce,
-    sum_of_squares,
+    BatchIndex, EmbeddingError, EmbeddingLayer, FieldSpec, FieldTables, IdBatch, Pooling,
+    RowSettings, SavedState, Stage, StateTensor, StepSize, TrainedRows, expand, gather_rows,
+    reduce, sum_of_squares,
 };
 use slimbed_fused::{Mat, MatMut, Write, steady_product};
 
@@ -22,6 +22,7 @@ const CHECKED_ROWS: usize = 256;
 /// model's are zero.
 #[derive(Debug)]
 pub struct MletEmbedding {
+    ships: Ships,
     /// W1 of each field, `[n_rows, width]`.
     rows: TrainedRows,
     projections: Projections,
@@ -29,6 +30,15 @@ pub struct MletEmbedding {
     /// Of the last forward pass.
     index: BatchIndex,
     chunks: Chunks,
+}
+
+/// What is stored of a field.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Ships {
+    /// E.
+    Folded,
+    /// W1, and W2 as its projection.
+    Factors,
 }
 
 /// Which matrix of a field.
@@ -52,8 +62,39 @@ impl MletEmbedding {
     ) -> Result<Self, EmbeddingError> {
         settings.check(fields, rows.dim)?;
         let shapes = fields.iter().map(|field| settings.shape(field, rows.dim));
-        let shapes: Vec<_> = shapes.collect();
+        Self::of_shapes(fields, rows, shapes.collect(), settings, Ships::Folded)
+    }
+
+    /// The same with the shapes of the fields given, which ships W1 and W2 as they are instead of their product:
+    /// smaller where rows of W1 are narrow. Of `settings` only how W2 starts and learns counts.
+    ///
+    /// # Errors
+    /// When the system does not give the memory, or a field with a dim of its own has no W2.
+    pub fn of_factors(
+        fields: &[FieldSpec],
+        rows: &RowSettings,
+        shapes: Vec<Shape>,
+        settings: &MletSettings,
+    ) -> Result<Self, EmbeddingError> {
+        if let Some(shape) = shapes.iter().find(|shape| shape.dim != rows.dim) {
+            return Err(EmbeddingError::Setting {
+                what: "dim of a field that ships its factors".into(),
+                expected: "that of the model",
+                found: shape.dim.to_string(),
+            });
+        }
+        Self::of_shapes(fields, rows, shapes, settings, Ships::Factors)
+    }
+
+    fn of_shapes(
+        fields: &[FieldSpec],
+        rows: &RowSettings,
+        shapes: Vec<Shape>,
+        settings: &MletSettings,
+        ships: Ships,
+    ) -> Result<Self, EmbeddingError> {
         Ok(Self {
+            ships,
             rows: TrainedRows::with_widths(fields, rows, |f| shapes[f].width)?,
             projections: Projections::new(fields, shapes, settings, rows.seed),
             stage: Stage::Forward,
@@ -308,13 +349,18 @@ impl EmbeddingLayer for MletEmbedding {
         transform(inner, shape, self.projections.matrix(f), dim, out);
     }
 
-    fn into_tables(self: Box<Self>) -> Vec<Table> {
+    fn into_tables(self: Box<Self>) -> Vec<FieldTables> {
         let dim = self.dim();
         let projections = self.projections;
         let tables = self.rows.into_tables().into_iter().enumerate();
-        let folded =
-            tables.map(|(f, table)| fold(table, projections.shape(f), projections.matrix(f), dim));
-        folded.collect()
+        let fields = tables.map(|(f, table)| match self.ships {
+            Ships::Folded => fold(table, projections.shape(f), projections.matrix(f), dim).into(),
+            Ships::Factors => FieldTables {
+                projection: projections.values(f).map(<[f32]>::to_vec),
+                ..table.into()
+            },
+        });
+        fields.collect()
     }
 
     /// Mean width of the trained rows, values trained and shipped, the mean of `‖W2‖²/d` (what W2 multiplies a
@@ -323,10 +369,13 @@ impl EmbeddingLayer for MletEmbedding {
         let shapes = || self.projections.shapes().iter().zip(self.rows.tables());
         let n_rows: usize = shapes().map(|(_, table)| table.n_rows()).sum();
         let n_inner: usize = shapes().map(|(_, table)| table.values().len()).sum();
-        let n_shipped: usize = shapes()
-            .map(|(shape, table)| shape.dim * table.n_rows())
-            .sum();
         let n_w2: usize = self.projections.n_values();
+        let n_shipped: usize = match self.ships {
+            Ships::Factors => n_inner + n_w2,
+            Ships::Folded => shapes()
+                .map(|(shape, table)| shape.dim * table.n_rows())
+                .sum(),
+        };
         vec![
             ("inner_dim", n_inner as f64 / n_rows.max(1) as f64),
             ("trained_values", (n_inner + n_w2) as f64),

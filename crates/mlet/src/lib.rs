@@ -10,7 +10,7 @@
 //! `dW1 = G·W2ᵀ` on these rows and `dW2 = W1ᵀ·G`, summed over them.
 //!
 //! - [`MletEmbedding`]: the layer. It works on the unique rows of a batch, and pools after the product.
-//! - [`MletSettings`]: what can be set.
+//! - [`MletSettings`]: what can be set. Fields may also be given their [`Shape`]s, and ship their factors.
 //! - [`truncate`], [`singular_values`]: the control that trains wide plain tables and cuts them afterwards.
 
 mod chunks;
@@ -24,6 +24,6 @@ mod symmetric;
 
 pub use layer::{Factor, MletEmbedding};
 pub use settings::{
-    FieldSizes, MletSettings, ProjectionInit, ProjectionOptimizer, TrainProjection,
+    FieldSizes, MletSettings, ProjectionInit, ProjectionOptimizer, Shape, TrainProjection,
 };
 pub use spectrum::{Truncated, singular_values, truncate};

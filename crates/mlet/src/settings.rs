@@ -109,9 +109,9 @@ impl Default for MletSettings {
     }
 }
 
-/// What a field trains and ships.
+/// What a field trains.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Shape {
+pub struct Shape {
     /// Values of a trained row.
     pub width: usize,
     /// Dim of the field.

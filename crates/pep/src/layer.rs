@@ -2,8 +2,8 @@
 
 use rayon::prelude::*;
 use slimbed_embedding::{
-    BatchIndex, EmbeddingError, EmbeddingLayer, IdBatch, Pooling, SavedState, Stage, StateTensor,
-    StepSize, Table, TrainedRows, expand, reduce, sum_of_squares,
+    BatchIndex, EmbeddingError, EmbeddingLayer, FieldTables, IdBatch, Pooling, SavedState, Stage,
+    StateTensor, StepSize, TrainedRows, expand, reduce, sum_of_squares,
 };
 
 use crate::shrink::{mask_gradient, shrink};
@@ -210,7 +210,7 @@ impl EmbeddingLayer for PepEmbedding {
         self.shrink_rows(f, first, out);
     }
 
-    fn into_tables(self: Box<Self>) -> Vec<Table> {
+    fn into_tables(self: Box<Self>) -> Vec<FieldTables> {
         let Self {
             mut rows,
             thresholds,
@@ -223,7 +223,8 @@ impl EmbeddingLayer for PepEmbedding {
                 shrink_rows(&thresholds, f, task * TABLE_ROWS_PER_TASK, dim, rows);
             });
         }
-        rows.into_tables()
+        let tables = rows.into_tables().into_iter();
+        tables.map(FieldTables::from).collect()
     }
 
     /// `sparsity`, the share of pruned values; `kept`, the number of the others; `threshold`, the mean one,

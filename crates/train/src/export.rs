@@ -3,9 +3,12 @@
 use std::path::Path;
 
 use serde_json::Value;
-use slimbed_compact::{ArtefactError, DenseTensor, Encoding, FieldTable, Manifest, Pooling, Rows};
+use slimbed_compact::{
+    ArtefactError, Combine, DenseTensor, Encoding, FieldTable, Manifest, PartTable, Pooling,
+    Projection, Rows, Sharing,
+};
 use slimbed_data::Dataset;
-use slimbed_embedding::{EmbeddingLayer, Table};
+use slimbed_embedding::{EmbeddingLayer, FieldTables};
 use slimbed_score::{ModelSpec, first_order_name};
 
 use crate::TrainError;
@@ -55,8 +58,10 @@ pub fn export(
 /// The tables of a layer.
 struct Stored {
     names: Vec<String>,
+    n_rows: Vec<u64>,
     pooling: Vec<slimbed_embedding::Pooling>,
-    tables: Vec<Table>,
+    dim: usize,
+    tables: Vec<FieldTables>,
 }
 
 impl Stored {
@@ -65,36 +70,73 @@ impl Stored {
         dataset: &Dataset,
         name: impl Fn(&str) -> String,
     ) -> Self {
-        let fields = dataset.fields().iter();
+        let fields = dataset.fields();
         Self {
-            names: fields.map(|field| name(&field.name)).collect(),
+            names: fields.iter().map(|field| name(&field.name)).collect(),
+            n_rows: fields.iter().map(|field| field.n_rows.into()).collect(),
             pooling: layer.pooling().to_vec(),
+            dim: layer.dim(),
             tables: layer.into_tables(),
         }
     }
 
     fn fields(&self, path: &Path) -> impl Iterator<Item = Result<FieldTable<'_>, ArtefactError>> {
-        let tables = self.tables.iter().zip(&self.pooling);
-        let fields = self.names.iter().zip(tables);
-        fields.map(move |(name, (table, &pooling))| exact(path, name, table, pooling))
+        (0..self.names.len()).map(move |f| {
+            let (name, tables) = (&self.names[f], &self.tables[f]);
+            let dim = self.dim;
+            let projection = tables.projection.as_deref();
+            Ok(FieldTable {
+                name,
+                n_rows: self.n_rows[f],
+                pooling: stored_pooling(self.pooling[f]),
+                sharing: stored_sharing(tables.sharing),
+                parts: exact(path, name, tables)?,
+                projection: projection.map(|matrix| Projection { matrix, dim }),
+            })
+        })
     }
 }
 
-/// A table as it is.
+/// The tables of a field as they are.
 fn exact<'a>(
     path: &Path,
-    field: &'a str,
-    table: &'a Table,
-    pooling: slimbed_embedding::Pooling,
-) -> Result<FieldTable<'a>, ArtefactError> {
-    let rows = Rows::new(table.values(), table.dim()).map_err(|source| ArtefactError::Encode {
+    field: &str,
+    tables: &'a FieldTables,
+) -> Result<Vec<PartTable<'a>>, ArtefactError> {
+    let parts = tables.parts.iter().map(|table| {
+        let rows = Rows::new(table.values(), table.dim())?;
+        let encoding = Encoding::EXACT_DENSE;
+        Ok(PartTable { rows, encoding })
+    });
+    let parts = parts.collect::<Result<_, _>>();
+    parts.map_err(|source| ArtefactError::Encode {
         path: path.to_owned(),
         field: field.to_owned(),
         source,
-    })?;
-    let pooling = match pooling {
+    })
+}
+
+fn stored_pooling(pooling: slimbed_embedding::Pooling) -> Pooling {
+    match pooling {
         slimbed_embedding::Pooling::Sum => Pooling::Sum,
         slimbed_embedding::Pooling::Mean => Pooling::Mean,
-    };
-    Ok(FieldTable::new(field, rows, Encoding::EXACT_DENSE, pooling))
+    }
+}
+
+/// A layer's sharing as the artefact names it.
+pub(crate) fn stored_sharing(sharing: slimbed_embedding::Sharing) -> Sharing {
+    use slimbed_embedding::Sharing as Trained;
+    match sharing {
+        Trained::None => Sharing::None,
+        Trained::Hash { seed } => Sharing::Hash { seed },
+        Trained::Cutoff => Sharing::Cutoff,
+        Trained::QuotientRemainder { divisor, combine } => Sharing::QuotientRemainder {
+            divisor,
+            combine: match combine {
+                slimbed_embedding::Combine::Sum => Combine::Sum,
+                slimbed_embedding::Combine::Product => Combine::Product,
+                slimbed_embedding::Combine::Concat => Combine::Concat,
+            },
+        },
+    }
 }

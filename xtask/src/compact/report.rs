@@ -23,7 +23,7 @@ pub struct CompactReport<'a> {
     card: ProofCard,
 }
 
-/// What was weighed for one table.
+/// What was weighed for one table, or one part of it.
 #[derive(Serialize)]
 struct Field {
     name: String,
@@ -59,14 +59,23 @@ impl<'a> CompactReport<'a> {
     pub fn new(args: &'a CompactArgs, done: Done) -> anyhow::Result<Self> {
         let artefact = Artefact::open(&args.out)?;
         let entries = done.packed.manifest.fields.iter().zip(&done.packed.choices);
-        let fields = entries.enumerate().map(|(f, (entry, choice))| {
+        let fields = entries.enumerate().flat_map(|(f, (entry, choices))| {
             let values = match &done.selection {
                 Some(selection) => selection.values[f],
                 None => args.values,
             };
-            // What is packed has one part.
-            let part = &entry.parts[0];
-            field(&entry.name, part, choice, values, artefact.field_bytes(f))
+            let parts = entry.parts.iter().zip(choices).enumerate();
+            let artefact = &artefact;
+            parts.map(move |(i, (part, choice))| {
+                let (name, bytes) = match entry.parts.len() {
+                    1 => (entry.name.clone(), artefact.field_bytes(f)),
+                    _ => (
+                        format!("{} {}", entry.name, PARTS[i.min(1)]),
+                        choice.taken.n_bytes,
+                    ),
+                };
+                field(name, part, choice, values, bytes)
+            })
         });
         Ok(Self {
             input: &args.input,
@@ -97,14 +106,17 @@ impl<'a> CompactReport<'a> {
     }
 }
 
-fn field(name: &str, part: &PartEntry, choice: &Choice, values: Values, bytes: u64) -> Field {
+/// What the two tables of a field with quotient and remainder are called.
+const PARTS: [&str; 2] = ["quotient", "remainder"];
+
+fn field(name: String, part: &PartEntry, choice: &Choice, values: Values, bytes: u64) -> Field {
     let candidates = choice.candidates.iter().map(|candidate| Candidate {
         encoding: candidate.encoding.name(),
         bytes: candidate.n_bytes,
         values: candidate.encoding.values,
     });
     Field {
-        name: name.to_owned(),
+        name,
         n_rows: part.n_rows,
         dim: part.dim,
         n_kept: part.n_kept,

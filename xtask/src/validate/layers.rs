@@ -47,11 +47,14 @@ const LAYERS: &[Layer] = &[
     layer("amtl", METHODS_MAY_USE, &["testkit"]),
     layer("pep", METHODS_MAY_USE, &["testkit"]),
     layer("mlet", METHODS_MAY_USE, &["testkit"]),
-    layer("baselines", METHODS_MAY_USE, &[]),
+    layer("baselines", BASELINES_MAY_USE, &["testkit"]),
     layer("train", TRAIN_MAY_USE, &["testkit"]),
     layer("xtask", May::UseAll, &[]),
     layer("benches", May::UseAll, &[]),
 ];
+
+/// Mixed dimensions are MLET's product with the narrow side in the table.
+const BASELINES_MAY_USE: May = May::Only(&["compact", "embedding", "fused", "mlet", "rng"]);
 
 const SCORE_MAY_USE: May = May::Only(&["base-models", "compact", "dlrm", "fused"]);
 

@@ -171,7 +171,8 @@ fn lookups_written_rows_tables_and_sizes_agree() {
             layer.forward(&batch(&ids, N), &mut trained).unwrap();
             assert_eq!(found, trained, "training sees what is deployed");
         }
-        let tables = Box::new(layer).into_tables();
+        let tables = Box::new(layer).into_tables().into_iter();
+        let tables: Vec<_> = tables.flat_map(|field| field.parts).collect();
         let mut expected = found.clone();
         lookup(&views(&tables), &batch(&ids, N), DIM, &mut expected).unwrap();
         assert_eq!(found, expected);

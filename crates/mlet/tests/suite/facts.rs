@@ -142,7 +142,7 @@ fn a_folded_table_of_full_width_is_kept_by_truncation() {
     let layer = layer(r#"{"inner_dim": 10}"#, SparseRule::Sgd);
     let folded = layer.singular_values(0, Factor::Folded);
     let tables = Box::new(layer).into_tables();
-    let cut = truncate(&tables[0], DIM).unwrap();
+    let cut = truncate(&tables[0].parts[0], DIM).unwrap();
     for (found, expected) in cut.singular_values.iter().zip(folded) {
         assert!((found / expected - 1.0).abs() < 1e-9);
     }

@@ -144,7 +144,8 @@ fn all_readers_agree_bit_for_bit() {
         let memory = layer.rows().tables()[0].values().as_ptr();
         let is_wide = layer.width(0) >= DIM;
         let pooling = layer.pooling().to_vec();
-        let tables = Box::new(layer).into_tables();
+        let tables = Box::new(layer).into_tables().into_iter();
+        let tables: Vec<_> = tables.flat_map(|field| field.parts).collect();
         assert_eq!(tables[0].values().as_ptr() == memory, is_wide, "in place");
         let views: Vec<_> = tables
             .iter()
@@ -176,8 +177,9 @@ fn large_tables_fold_in_place() {
         slimbed_mlet::MletEmbedding::new(&[field], &rows(DIM, SparseRule::Sgd), &settings).unwrap();
     let expected = all_rows(&layer);
     let tables = Box::new(layer).into_tables();
-    assert_eq!((tables[0].n_rows(), tables[0].dim()), (40_000, DIM));
-    assert!(tables[0].values() == expected[0]);
+    let table = &tables[0].parts[0];
+    assert_eq!((table.n_rows(), table.dim()), (40_000, DIM));
+    assert!(table.values() == expected[0]);
 }
 
 #[test]

@@ -127,7 +127,7 @@ impl<'a> Plain<'a> {
     fn forward(&self, (dense, embeddings, _): Sample<'_>, masks: &Masks, b: usize) -> Trace {
         let exact = |values: &[f32]| values.iter().map(|&v| Number::exact(v.into())).collect();
         let mut trace = Trace {
-            values: vec![exact(dense), exact(embeddings)],
+            values: vec![exact(dense), exact(embeddings), Vec::new()],
             before: Vec::new(),
         };
         for (p, piece) in self.network.pieces().iter().enumerate() {
@@ -150,6 +150,7 @@ impl<'a> Plain<'a> {
                         dots.map(|(i, j)| dot(vector(&t, i, piece.dim), vector(&t, j, piece.dim)));
                     (Vec::new(), x.iter().copied().chain(dots).collect())
                 }
+                other => unreachable!("the reference has no {other:?}"),
             };
             trace.before.push(before);
             trace.values.push(value);
@@ -236,6 +237,7 @@ impl<'a> Plain<'a> {
                         .zip(de)
                         .for_each(|(sum, de)| sum.merge(de));
                 }
+                other => unreachable!("the reference has no {other:?}"),
             }
         }
         let embeddings = &sums[Value::EMBEDDINGS.index()];

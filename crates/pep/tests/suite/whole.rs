@@ -64,7 +64,8 @@ fn lookups_rows_and_tables_are_what_forward_sees() {
             layer.write_rows(2, 7, &mut part);
             let part: Vec<_> = part.into_iter().map(f32::to_bits).collect();
             assert_eq!(part, bits[2][7 * DIM..9 * DIM]);
-            let tables = Box::new(layer).into_tables();
+            let tables = Box::new(layer).into_tables().into_iter();
+            let tables: Vec<_> = tables.flat_map(|field| field.parts).collect();
             for (table, bits) in tables.iter().zip(&bits) {
                 assert!(
                     table

@@ -3,9 +3,12 @@
 mod config;
 mod layers;
 mod ledger;
+mod phase;
 mod phases;
+mod pruning;
 mod rows;
 mod search;
+mod sizes;
 mod target;
 
 pub use config::{MethodConfig, MethodKind, Retrain};

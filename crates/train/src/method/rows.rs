@@ -167,11 +167,9 @@ fn check_tables(
 
 /// The tables of a data set, as the encoder takes them.
 pub fn source_fields(dataset: &Dataset, dim: usize) -> Vec<SourceField> {
-    let fields = dataset.fields().iter().map(|field| SourceField {
-        name: field.name.clone(),
-        n_rows: field.n_rows as usize,
-        dim,
-        pooling: slimbed_compact::Pooling::Sum,
+    let fields = dataset.fields().iter().map(|field| {
+        let (name, n_rows) = (field.name.clone(), field.n_rows as usize);
+        SourceField::own(name, n_rows, dim, slimbed_compact::Pooling::Sum)
     });
     fields.collect()
 }
@@ -187,7 +185,7 @@ impl TableSource for LayerRows<'_> {
         self.fields
     }
 
-    fn rows(&self, f: usize) -> Result<Vec<f32>, ArtefactError> {
+    fn part(&self, f: usize, _i: usize) -> Result<Vec<f32>, ArtefactError> {
         let mut rows = vec![0.0; self.layer.n_rows(f) * self.layer.dim()];
         self.layer.write_rows(f, 0, &mut rows);
         Ok(rows)

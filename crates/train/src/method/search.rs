@@ -173,7 +173,7 @@ impl TableSource for MaskedRows<'_> {
         &self.fields
     }
 
-    fn rows(&self, f: usize) -> Result<Vec<f32>, ArtefactError> {
+    fn part(&self, f: usize, _i: usize) -> Result<Vec<f32>, ArtefactError> {
         let mut rows = self.rows.tables()[f].values().to_vec();
         self.mask.apply(f, 0, &mut rows);
         Ok(rows)

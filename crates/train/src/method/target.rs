@@ -117,7 +117,7 @@ pub fn stored_bytes(source: &dyn TableSource, config: &Config) -> Result<u64, Tr
     let encoder = config.export.encoder(config.export.values);
     let mut bytes = first_order_bytes(source, config);
     for (f, field) in source.fields().iter().enumerate() {
-        let values = source.rows(f)?;
+        let values = source.part(f, 0)?;
         let rows = Rows::new(&values, field.dim).map_err(|source| TrainError::Rows {
             field: field.name.clone(),
             source,

@@ -1,0 +1,132 @@
+//! Training steps do not allocate once their buffers have grown.
+#![expect(clippy::unwrap_used, reason = "a test may stop at an error")]
+
+use slimbed_baselines::{
+    AutoEmbEmbedding, AutoEmbSettings, CutoffSettings, HashSettings, MixedDimSettings, QrSettings,
+    SharedEmbedding,
+};
+use slimbed_embedding::{
+    Bags, EmbeddingLayer, FieldSpec, IdBatch, Pooling, RowInit, RowSettings, SparseRule, StepSize,
+    TrainedRows,
+};
+use slimbed_rng::Seed;
+use slimbed_testkit::{CountingAllocator, allocations_in};
+
+const N: usize = 2048;
+const DIM: usize = 8;
+const N_FIELDS: usize = 12;
+const BAG: usize = 3;
+
+#[global_allocator]
+static ALLOCATOR: CountingAllocator = CountingAllocator;
+
+/// Ids of one field, and offsets where it is multi-valued.
+type Ids = (Vec<u32>, Option<Vec<u32>>);
+
+fn n_rows() -> Vec<usize> {
+    (0..N_FIELDS).map(|f| [3, 40, 700, 20_000][f % 4]).collect()
+}
+
+/// The last field has bags of 3 ids.
+fn ids(step: u64) -> Vec<Ids> {
+    let field = |(f, n_rows): (usize, usize)| {
+        let mut stream = Seed::new(step).stream("test/ids", f as u64);
+        let is_multi = f + 1 == N_FIELDS;
+        let n_ids = if is_multi { N * BAG } else { N };
+        let ids = (0..n_ids).map(|_| stream.below(n_rows as u64) as u32);
+        let offsets = (0..=N).map(|b| (BAG * b) as u32);
+        (ids.collect(), is_multi.then(|| offsets.collect()))
+    };
+    n_rows().into_iter().enumerate().map(field).collect()
+}
+
+fn batch(ids: &[Ids]) -> IdBatch<'_> {
+    let fields = ids.iter().map(|(ids, offsets)| Bags {
+        ids,
+        offsets: offsets.as_deref(),
+    });
+    IdBatch {
+        n: N,
+        fields: fields.collect(),
+    }
+}
+
+fn layers() -> Vec<Box<dyn EmbeddingLayer>> {
+    let fields = n_rows()
+        .into_iter()
+        .enumerate()
+        .map(|(f, n_rows)| FieldSpec {
+            name: format!("C{f}"),
+            n_rows,
+            pooling: Pooling::Mean,
+        });
+    let fields: Vec<_> = fields.collect();
+    let rows = RowSettings {
+        dim: DIM,
+        init: RowInit::UniformByRows,
+        seed: Seed::new(1),
+        rule: SparseRule::LAZY_ADAM,
+        weight_decay: 0.01,
+    };
+    let n = n_rows().iter().sum::<usize>() as u64;
+    let counts: Vec<Vec<u64>> = n_rows()
+        .iter()
+        .map(|&n| (0..n as u64).rev().collect())
+        .collect();
+    let counts: Vec<&[u64]> = counts.iter().map(Vec::as_slice).collect();
+    let mixed = MixedDimSettings::default();
+    let autoemb = TrainedRows::new(&fields, &rows).unwrap();
+    let autoemb =
+        AutoEmbEmbedding::new(autoemb, &counts, &AutoEmbSettings::default(), Seed::new(1)).unwrap();
+    let mut all: Vec<Box<dyn EmbeddingLayer>> = vec![Box::new(autoemb)];
+    for plan in [
+        HashSettings::default().plan(&n_rows(), DIM, n),
+        QrSettings::default().plan(&n_rows(), DIM, n),
+        CutoffSettings::default().plan(&counts, DIM, n),
+    ] {
+        all.push(Box::new(
+            SharedEmbedding::new(&fields, &plan, &rows).unwrap(),
+        ));
+    }
+    let plan = mixed.plan(&n_rows(), DIM, n);
+    all.push(Box::new(mixed.layer(&fields, &plan, &rows).unwrap()));
+    all
+}
+
+fn train(layer: &mut dyn EmbeddingLayer, batches: &[Vec<Ids>], embeddings: &mut [f32]) {
+    for ids in batches {
+        layer.forward(&batch(ids), embeddings).unwrap();
+        layer.backward(embeddings).unwrap();
+        let norm = layer.gradient_norm_squared().unwrap().sqrt();
+        let size = StepSize {
+            scale: (1.0 / norm.max(1.0)) as f32,
+            ..StepSize::of(0.1)
+        };
+        layer.step(size).unwrap();
+    }
+}
+
+fn check_steps() {
+    let batches: Vec<_> = (0..15).map(ids).collect();
+    let mut embeddings = vec![0.0; N * N_FIELDS * DIM];
+    for (i, mut layer) in layers().into_iter().enumerate() {
+        let layer = layer.as_mut();
+        train(layer, &batches[..5], &mut embeddings);
+        let found = allocations_in(|| train(layer, &batches[5..], &mut embeddings));
+        assert_eq!(found, 0, "10 steps of layer {i}");
+        let found = allocations_in(|| {
+            for ids in &batches {
+                layer.lookup(&batch(ids), &mut embeddings).unwrap();
+            }
+        });
+        assert_eq!(found, 0, "lookups of layer {i}");
+    }
+}
+
+/// One test, because the count is that of the whole process; inside of a pool, because a call from outside
+/// is queued by rayon, which allocates.
+#[test]
+fn steps_and_lookups_do_not_allocate() {
+    let pool = rayon::ThreadPoolBuilder::new().num_threads(2);
+    pool.build().unwrap().install(check_steps);
+}

@@ -10,15 +10,16 @@ use crate::output::human_bytes;
 #[derive(Clone, Debug, Default, Args)]
 #[command(next_help_heading = "Reduction")]
 pub struct ReductionArgs {
-    /// Reduction methods, trained one after the other and compared: none, amtl, pep, mlet, mlet-pep, magnitude.
+    /// Reduction methods, trained one after the other and compared: none, amtl, pep, mlet, mlet-pep, magnitude,
+    /// deeplight, autoemb, uniform, hash, qr, mixed-dim, cutoff.
     /// On generated data the default is none,pep,amtl,mlet, PEP with a tenth of the values, AMTL aiming at 40 % of
     /// them and MLET at a quarter of the dim; on other data it is none.
     #[arg(long = "method", value_name = "NAME", value_delimiter = ',', value_parser = parse_method)]
     methods: Vec<MethodKind>,
-    /// Bytes that the tables may take in the shipped file, for example 5MB; short for --set method.budget=BYTES.
+    /// Bytes that the shipped file may take, for example 5MB; short for --set method.budget=BYTES.
     #[arg(long, value_name = "BYTES", value_parser = parse_bytes, conflicts_with = "ratio")]
     budget: Option<u64>,
-    /// Dense bytes of the tables over the bytes they may take; short for --set method.ratio=N.
+    /// Dense bytes of the tables over the bytes they may take in the file; short for --set method.ratio=N.
     #[arg(long, value_name = "N")]
     ratio: Option<f64>,
 }

@@ -26,6 +26,7 @@ Examples:
   cargo xtask train --method pep --ratio 50           tables of at most a fiftieth of their dense bytes
   cargo xtask train --method pep,magnitude --budget 5MB
   cargo xtask train --method mlet --set mlet.inner_dim=64 --set model.dim=8
+  cargo xtask train --method hash,qr,mixed-dim,cutoff,uniform --ratio 10
   cargo xtask train --model deepfm --method none      another network: lr, fm, wide-deep, dcn-v2, autoint
   cargo xtask train --rows 2000000 --seed 3
   cargo xtask train --data datasets/criteo-kaggle.toml --input train.txt
@@ -81,11 +82,12 @@ Settings (--set key=value, defaults in brackets; a recipe may have others):
   train.patience [3]                validations without a better AUC before stopping; 0: never
   train.log_every [50]              steps between two lines of the training loss
   train.shuffle_window [64]         blocks of 4,096 rows shuffled together
-  method.name [none]                reduction: none, amtl, pep, mlet, mlet-pep, magnitude
-  method.keep [0]                   share of values that pruning keeps and AMTL aims at; 0: from the next two,
-                                    or 0.1 for pruning
-  method.budget [0]                 bytes of the tables in the shipped file; 0: not set
-  method.ratio [0]                  dense bytes of the tables over those bytes; 0: not set
+  method.name [none]                reduction: none, amtl, pep, mlet, mlet-pep, magnitude, deeplight, autoemb,
+                                    uniform, hash, qr, mixed-dim, cutoff
+  method.keep [0]                   share of the plain tables' values that is kept; 0: from the next two, or 0.1
+                                    where a method has to know
+  method.budget [0]                 bytes of the shipped file, weights and header included; 0: not set
+  method.ratio [0]                  dense bytes of the tables over their bytes in the file; 0: not set
   method.retrain [auto]             what the last phase starts from: initial, trained, fresh; auto is initial
                                     after PEP's search, trained after magnitude pruning
   method.search_epochs [0]          epochs of the phase before; 0: as train.epochs
@@ -94,6 +96,22 @@ Settings (--set key=value, defaults in brackets; a recipe may have others):
   method.search []                  folder of a run whose search is taken
   method.warm_start []              artefact of exact rows to start from
   amtl.*, pep.*, mlet.*             see docs/methods
+  hash.threshold [200]              fields of at most so many ids keep a row for each
+  hash.seed [0]                     chooses the hash function
+  qr.divisor [0]                    ids that share a quotient; 1: off; 0: the smallest that meets the target
+  qr.combine [product]              of quotient and remainder: product, sum, concat
+  qr.threshold [200]                fields of at most so many ids keep a row for each
+  mixed_dim.alpha [0.3]             rows of a field of n ids have a dim of about n^-alpha times a factor, which is
+                                    that of the target, or gives the smallest field the full dim
+  mixed_dim.optimizer [adagrad]     of the matrices behind narrow rows: sgd, adagrad, adam
+  mixed_dim.lr [0]                  their learning rate; 0: that of the tables
+  cutoff.min_count [0]              occurrences from which on an id keeps a row; 0: as the target says
+  deeplight.decay [0.99]            D of the sparsity S(1 - D^(t/omega)) after t steps
+  deeplight.omega [0]               in steps; 0: half of the steps see the full sparsity
+  deeplight.every [0]               steps between two prunings; 0: a hundredth of the training
+  autoemb.sizes [[]]                candidate sizes, rising to the dim; none: an eighth, a quarter, a half, all
+  autoemb.hidden [16]               hidden units of the controller
+  autoemb.lr [0.001]                learning rate of the controller
   export.values [int8]              tables in the shipped file: f32, f16, int8, int4
   export.prefer [speed]             its encoding: speed (the fastest of at most 1.5 times the bound), size
   export.max_auc_drop [0]           in place of values: the smallest per field that lose at most this much

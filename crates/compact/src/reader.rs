@@ -303,15 +303,16 @@ fn read_manifest(path: &Path, header: &Metadata) -> Result<Manifest, ArtefactErr
     let value: serde_json::Value =
         serde_json::from_str(text).map_err(|e| error(KEY, "JSON".into(), e.to_string()))?;
     let version = value["format_version"].as_u64();
-    if !version.is_some_and(|version| (1..=FORMAT_VERSION.into()).contains(&version)) {
+    let version = version.filter(|version| (1..=FORMAT_VERSION.into()).contains(version));
+    let Some(version) = version else {
         let found = value["format_version"].to_string();
         let expected = format!("1 to {FORMAT_VERSION}");
         return Err(error("format_version", expected, found));
-    }
+    };
     serde_json::from_value(value).map_err(|e| {
         error(
             KEY,
-            format!("a manifest of version {FORMAT_VERSION}"),
+            format!("a manifest of version {version}"),
             e.to_string(),
         )
     })

@@ -216,10 +216,13 @@ fn hostile_headers_give_errors() {
         &header(&manifest(2), "I32", [2, 2], 16),
         "expected F32 of shape [2, 2], found I32",
     );
-    check(&header("{}", "F32", [2, 2], 16), "expected 1, found null");
+    check(
+        &header("{}", "F32", [2, 2], 16),
+        "expected 1 to 2, found null",
+    );
     check(
         &header("{\"format_version\":99}", "F32", [2, 2], 16),
-        "expected 1, found 99",
+        "expected 1 to 2, found 99",
     );
     check(
         &header("{\"format_version\":1}", "F32", [2, 2], 16),

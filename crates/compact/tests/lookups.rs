@@ -138,9 +138,11 @@ proptest! {
             rows: Rows::new(&sample.values, sample.dim).unwrap(),
             encoding: Encoding { structure, ..Encoding::EXACT_DENSE },
         };
-        let [first, second, matrix, wide]: [&'static Sample; 4] =
-            [first, second, matrix, wide].map(|sample| &*Box::leak(Box::new(sample)));
+        let cut = Sample::new(divisor.min(n_ids) as usize, dim, Pattern::Anywhere(0.6), seed ^ 4);
+        let [first, second, matrix, wide, cut]: [&'static Sample; 5] =
+            [first, second, matrix, wide, cut].map(|sample| &*Box::leak(Box::new(sample)));
         let one = vec![part(second, Structure::Bitmap)];
+        let cut = vec![part(cut, Structure::Bitmap)];
         let two = vec![part(first, Structure::Bitmap), part(second, Structure::Dense)];
         let field = |name: &'static str, sharing, parts: &[PartTable<'static>], matrix: Option<&'static Sample>| FieldTable {
             name,
@@ -154,6 +156,8 @@ proptest! {
         let fields = [
             field("hash", Sharing::Hash { seed }, &one, None),
             field("hash projected", Sharing::Hash { seed }, &one, Some(matrix)),
+            field("cutoff", Sharing::Cutoff, &cut, None),
+            field("cutoff projected", Sharing::Cutoff, &cut, Some(matrix)),
             field("sum", split(Combine::Sum), &two, None),
             field("product", split(Combine::Product), &two, None),
             field("product projected", split(Combine::Product), &two, Some(matrix)),

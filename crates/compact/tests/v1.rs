@@ -15,7 +15,8 @@ use std::path::{Path, PathBuf};
 use forms::every_form;
 use serde_json::json;
 use slimbed_compact::{
-    Artefact, Bags, DenseTensor, FieldTable, Isa, Output, Pooling, Scratch, Structure, write,
+    Artefact, Bags, DenseTensor, FieldTable, Isa, Output, Pooling, Scratch, Sharing, Structure,
+    write,
 };
 
 const HEADING: &str =
@@ -28,7 +29,8 @@ type Expected = BTreeMap<(String, u32), Vec<(usize, f32)>>;
 fn first_forms() -> Vec<FieldTable<'static>> {
     let later = |form: &FieldTable<'_>| {
         let mut parts = form.parts.iter();
-        parts.any(|part| part.encoding.structure == Structure::Steps)
+        let has_steps = parts.any(|part| part.encoding.structure == Structure::Steps);
+        has_steps || form.sharing == Sharing::Cutoff
     };
     every_form()
         .into_iter()

@@ -6,10 +6,13 @@ use slimbed_embedding::{RowInit, SparseRule};
 use slimbed_fused::{DenseRule, Precision, WeightDecay};
 
 use slimbed_amtl::AmtlSettings;
+use slimbed_baselines::{
+    AutoEmbSettings, CutoffSettings, DeepLightSettings, HashSettings, MixedDimSettings, QrSettings,
+};
 use slimbed_mlet::MletSettings;
 use slimbed_pep::PepSettings;
 
-use crate::{ExportConfig, MethodConfig, Schedule, TrainError};
+use crate::{ExportConfig, MethodConfig, MethodKind, Schedule, TrainError};
 
 /// Every setting of a run; the resolved form is saved beside its results.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -27,6 +30,18 @@ pub struct Config {
     pub pep: PepSettings,
     /// MLET's own settings.
     pub mlet: MletSettings,
+    /// Hashing's own settings.
+    pub hash: HashSettings,
+    /// Quotient and remainder's own settings.
+    pub qr: QrSettings,
+    /// Mixed dimensions' own settings.
+    pub mixed_dim: MixedDimSettings,
+    /// The frequency cut-off's own settings.
+    pub cutoff: CutoffSettings,
+    /// The settings of DeepLight's schedule.
+    pub deeplight: DeepLightSettings,
+    /// AutoEmb's own settings.
+    pub autoemb: AutoEmbSettings,
     /// The shipped file.
     pub export: ExportConfig,
 }
@@ -340,6 +355,19 @@ impl TrainConfig {
 }
 
 impl Config {
+    /// Whether the method has to know how far it goes, and the settings of its own do not say.
+    pub(crate) fn needs_target(&self) -> bool {
+        match self.method.name {
+            MethodKind::Pep | MethodKind::MletPep | MethodKind::Magnitude | MethodKind::Hash => {
+                true
+            }
+            MethodKind::Deeplight => true,
+            MethodKind::Qr => self.qr.divisor == 0,
+            MethodKind::Cutoff => self.cutoff.min_count == 0,
+            _ => false,
+        }
+    }
+
     /// Checks every value that a type does not.
     ///
     /// # Errors
@@ -380,6 +408,15 @@ impl Config {
                 "0 or a positive number",
             )?;
         }
+        let is_known = self.method.budget == 0 || self.export.max_auc_drop == 0.0;
+        let expected =
+            "0 with method.budget: the bytes of types that are selected later are not known";
+        check(
+            "export.max_auc_drop",
+            self.export.max_auc_drop,
+            is_known,
+            expected,
+        )?;
         let can_compute =
             train.precision == PrecisionKind::F32 || slimbed_fused::bf16_is_available();
         let expected = "f32: this processor lacks AVX-512 BF16";

@@ -67,12 +67,14 @@ pub enum TrainError {
         source: EncodeError,
     },
     /// The tables cannot be made so small.
-    #[error("expected a budget of at least {smallest} bytes for the tables, found {budget}")]
+    #[error("expected a budget of at least {smallest} {what}, found {budget}")]
     Budget {
-        /// Bytes they may take.
+        /// What was asked for.
         budget: u64,
-        /// Bytes they take at least.
+        /// The least that there can be.
         smallest: u64,
+        /// What is counted.
+        what: &'static str,
     },
     /// The loss or a gradient is no longer a number.
     #[error(

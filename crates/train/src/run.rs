@@ -14,7 +14,7 @@ use slimbed_rng::Seed;
 
 use crate::environment::{Environment, peak_rss_bytes};
 use crate::export::export;
-use crate::method::{Final, PhaseRecord, record};
+use crate::method::{Final, PhaseRecord, record, training_record, with_fitted_dim};
 use crate::progress::Watched;
 use crate::proof::{Proof, prove};
 use crate::recorder::Recorder;
@@ -56,8 +56,9 @@ pub fn run(request: &RunRequest<'_>) -> Result<Report, TrainError> {
         &request.extra,
     )?;
     let environment = environment(request.dataset, &info);
+    let config = with_fitted_dim(request.dataset, &request.config, request.seed)?;
     let dir = RunDir::create(&request.root, &request.name, |dir| {
-        dir.write_config(&request.config)?;
+        dir.write_config(&config)?;
         write_json(&dir.next_environment(), &environment)?;
         write_json(&dir.info(), &info)
     })?;
@@ -65,7 +66,7 @@ pub fn run(request: &RunRequest<'_>) -> Result<Report, TrainError> {
     let job = Job {
         dir: &dir,
         dataset: request.dataset,
-        config: &request.config,
+        config: &config,
         seed: request.seed,
         device: &request.device,
     };
@@ -175,6 +176,7 @@ impl<'a> Job<'a> {
         let (mut trainer, _) = self.last_trainer()?;
         trainer.restore(&self.dir.checkpoints())?;
         trainer.load_best(&self.dir.checkpoints())?;
+        self.fit_schedule(trainer.learner_mut().embedding.as_mut())?;
         Ok((trainer, report.best_step))
     }
 
@@ -242,6 +244,7 @@ impl<'a> Job<'a> {
         let outcome = trainer.run(&checkpoints, &mut watched)?;
         drop(watched);
         trainer.load_best(&checkpoints)?;
+        self.fit_schedule(trainer.learner_mut().embedding.as_mut())?;
         let times = trainer.times_now();
         let outcome = Outcome { times, ..outcome };
         let name = if phases.is_empty() {
@@ -277,13 +280,7 @@ impl<'a> Job<'a> {
     }
 
     fn export(&self, trainer: Trainer<'_>, best_step: u64, path: &Path) -> Result<(), TrainError> {
-        let training = json!({
-            "data": self.dataset.meta().name,
-            "method": self.config.method.name,
-            "seed": self.seed.get(),
-            "best_step": best_step,
-            "config": self.config,
-        });
+        let training = training_record(self.dataset, self.config, self.seed, best_step);
         let spec = trainer.spec().clone();
         let learner = trainer.into_learner();
         export(path, learner, &spec, self.dataset, training)?;

@@ -176,7 +176,7 @@ impl<'a> Trainer<'a> {
         paths: &CheckpointPaths,
         observer: &mut dyn Observer,
     ) -> Result<Outcome, TrainError> {
-        if self.start == Start::Trained && self.stop.best().is_none() {
+        if self.start == Start::Trained && self.stop.best().is_none() && self.metrics_bytes == 0 {
             // More training may only make it worse.
             let verdict = self.validate(observer)?;
             self.save(paths, verdict, observer)?;

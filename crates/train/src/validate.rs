@@ -15,7 +15,10 @@ impl Trainer<'_> {
     /// Scores the validation split and says what that means for the run.
     pub(crate) fn validate(&mut self, observer: &mut dyn Observer) -> Result<Verdict, TrainError> {
         let metrics = self.validation_metrics()?;
-        let verdict = self.stop.observe(metrics.auc, self.position.step);
+        let verdict = match self.learner.embedding.is_ready() {
+            true => self.stop.observe(metrics.auc, self.position.step),
+            false => Verdict::Worse,
+        };
         observer.validation(&ValidationEvent {
             step: self.position.step,
             epoch: self.position.epoch,

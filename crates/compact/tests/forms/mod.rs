@@ -123,6 +123,7 @@ pub fn every_form() -> Vec<FieldTable<'static>> {
             vec![part(9, bitmap, 24)],
             None,
         ),
+        field("cutoff", Sharing::Cutoff, vec![part(9, bitmap, 26)], None),
         field("sum", split(Combine::Sum), two(), None),
         field("product", split(Combine::Product), two(), None),
         field("concat", split(Combine::Concat), two(), None),

@@ -8,10 +8,9 @@ use serde::{Deserialize, Serialize};
 pub struct MethodConfig {
     /// Which method.
     pub name: MethodKind,
-    /// Share of the tables' values that pruning (PEP, magnitude) keeps and that AMTL aims at, in (0, 1].
-    /// 0: from `budget` or `ratio`, or the method's own.
+    /// Share of the plain tables' values that are kept, in (0, 1]. 0: from `budget` or `ratio`, or the method's own.
     pub keep: f64,
-    /// Bytes that the tables may take in the shipped file. 0: not set.
+    /// Bytes that the shipped file may take: tables, weights and header. 0: not set.
     pub budget: u64,
     /// Dense bytes of the tables over the bytes they may take in the shipped file. 0: not set.
     pub ratio: f64,
@@ -45,23 +44,39 @@ pub enum MethodKind {
     MletPep,
     /// The smallest values of trained rows are pruned, then the rest is trained further.
     Magnitude,
+    /// The smallest values of trained rows are pruned while they are trained on (arXiv 2002.06987).
+    Deeplight,
+    /// A controller weighs candidate sizes of each row by how popular its id is (arXiv 2002.11252).
+    Autoemb,
+    /// Plain tables of the largest dim that meets the target.
+    Uniform,
+    /// Ids share rows that a hash function chooses.
+    Hash,
+    /// Rows are made of a quotient's and a remainder's (arXiv 1909.02107).
+    Qr,
+    /// The more ids a field has, the narrower its rows (arXiv 1909.11810).
+    MixedDim,
+    /// Rare ids share the out-of-vocabulary row.
+    Cutoff,
 }
 
 impl MethodKind {
     /// All of them.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 13] = [
         Self::None,
         Self::Amtl,
         Self::Pep,
         Self::Mlet,
         Self::MletPep,
         Self::Magnitude,
+        Self::Deeplight,
+        Self::Autoemb,
+        Self::Uniform,
+        Self::Hash,
+        Self::Qr,
+        Self::MixedDim,
+        Self::Cutoff,
     ];
-
-    /// Whether it drops single values, and has to know how many.
-    pub fn prunes(self) -> bool {
-        matches!(self, Self::Pep | Self::MletPep | Self::Magnitude)
-    }
 
     /// The name in settings, folders and reports.
     pub fn name(self) -> &'static str {
@@ -72,6 +87,13 @@ impl MethodKind {
             Self::Mlet => "mlet",
             Self::MletPep => "mlet-pep",
             Self::Magnitude => "magnitude",
+            Self::Deeplight => "deeplight",
+            Self::Autoemb => "autoemb",
+            Self::Uniform => "uniform",
+            Self::Hash => "hash",
+            Self::Qr => "qr",
+            Self::MixedDim => "mixed-dim",
+            Self::Cutoff => "cutoff",
         }
     }
 }

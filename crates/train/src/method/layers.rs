@@ -1,6 +1,7 @@
 //! The layers of the methods, from the settings of a run.
 
 use slimbed_amtl::{AmtlEmbedding, AmtlSettings};
+use slimbed_baselines::AutoEmbEmbedding;
 use slimbed_data::Dataset;
 use slimbed_embedding::{EmbeddingLayer, TrainedRows};
 use slimbed_mlet::MletEmbedding;
@@ -54,7 +55,7 @@ pub fn amtl_layer(
         .collect();
     let mut settings: AmtlSettings = config.amtl.clone();
     let n_values = n_values(dataset, config.model.dim);
-    if let Some(target) = Target::of(&config.method, n_values) {
+    if let Some(target) = Target::of(dataset, config, seed)? {
         let n_kept = target.n_kept(n_values, config.export.values);
         settings.target_ratio = n_kept as f64 / n_values as f64;
         if settings.control_rate == 0.0 {
@@ -63,6 +64,25 @@ pub fn amtl_layer(
     }
     Ok(Box::new(AmtlEmbedding::new(
         rows, &counts, &settings, seed,
+    )?))
+}
+
+/// AutoEmb over `rows`.
+///
+/// # Errors
+/// When a setting cannot work or the vocabulary is damaged.
+pub fn autoemb_layer(
+    dataset: &Dataset,
+    config: &Config,
+    rows: TrainedRows,
+    seed: Seed,
+) -> Result<Box<dyn EmbeddingLayer>, TrainError> {
+    let vocabulary = dataset.vocabulary()?;
+    let fields = vocabulary.fields().iter();
+    let counts: Vec<&[u64]> = fields.map(|field| field.counts()).collect();
+    let settings = &config.autoemb;
+    Ok(Box::new(AutoEmbEmbedding::new(
+        rows, &counts, settings, seed,
     )?))
 }
 

@@ -44,7 +44,8 @@ pub fn record_of(folder: &Path) -> Result<Option<PhaseRecord>, TrainError> {
 /// What a phase took and left.
 pub fn record(name: &str, trainer: &Trainer<'_>, outcome: &Outcome) -> PhaseRecord {
     let embedding = trainer.learner().embedding.as_ref();
-    let n_kept = n_nonzero(embedding);
+    // Of rows that share values each counts once.
+    let n_kept = n_nonzero(embedding).min(embedding.n_trained());
     PhaseRecord {
         phase: name.into(),
         n_steps: outcome.n_steps,
@@ -57,7 +58,7 @@ pub fn record(name: &str, trainer: &Trainer<'_>, outcome: &Outcome) -> PhaseReco
 }
 
 /// Values that are not zero as scoring sees them.
-fn n_nonzero(embedding: &dyn EmbeddingLayer) -> u64 {
+pub fn n_nonzero(embedding: &dyn EmbeddingLayer) -> u64 {
     const ROWS: usize = 4096;
     let mut rows = vec![0.0; ROWS * embedding.dim()];
     let mut n = 0;

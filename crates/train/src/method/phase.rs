@@ -134,7 +134,7 @@ impl Job<'_> {
 
     /// How far the run prunes.
     pub(super) fn target(&self) -> Result<Target, TrainError> {
-        Target::of(&self.config.method, self.n_values()).ok_or_else(|| TrainError::Setting {
+        Target::of(self.dataset, self.config, self.seed)?.ok_or_else(|| TrainError::Setting {
             key: "method.keep".into(),
             expected: "a share of the values, or method.budget or method.ratio: pruning has to know how far".into(),
             found: "none of them".into(),

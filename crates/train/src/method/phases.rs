@@ -8,12 +8,12 @@ use std::path::PathBuf;
 use slimbed_embedding::{EmbeddingLayer, PlainEmbedding};
 
 use super::config::MethodKind;
-use super::layers::{amtl_layer, mlet_layer};
+use super::layers::{amtl_layer, autoemb_layer, mlet_layer};
 use super::ledger::PhaseRecord;
 use super::rows::trained_rows;
 use super::target::Target;
-use crate::TrainError;
 use crate::run::Job;
+use crate::{Config, TrainError};
 
 /// The layer whose rows are shipped, and what the rest of the model starts from.
 pub struct Final {
@@ -34,17 +34,32 @@ impl Job<'_> {
         let warm = self.warm_start();
         let rows = || trained_rows(self.dataset, self.config, self.seed, warm.as_deref());
         let (layer, dense): (Box<dyn EmbeddingLayer>, _) = match self.config.method.name {
-            MethodKind::None => (Box::new(PlainEmbedding::of(rows()?)), warm.clone()),
-            MethodKind::Amtl => match Target::of(&self.config.method, self.n_values()) {
+            MethodKind::None | MethodKind::Uniform => {
+                (Box::new(PlainEmbedding::of(rows()?)), warm.clone())
+            }
+            MethodKind::Amtl => match Target::of(self.dataset, self.config, self.seed)? {
                 None => {
                     let layer = amtl_layer(self.dataset, self.config, rows()?, self.seed, 0)?;
                     (layer, warm.clone())
                 }
                 Some(target) => {
-                    let sized = self.sized(rows()?, target, &mut ledger)?;
+                    let layer = |config: &Config, n| {
+                        amtl_layer(self.dataset, config, rows()?, self.seed, n)
+                    };
+                    let sized = self.sized(layer, Some(target), &mut ledger)?;
                     (self.masked(&sized, Some(&sized), self.seed)?, Some(sized))
                 }
             },
+            MethodKind::Autoemb => {
+                let target = Target::of(self.dataset, self.config, self.seed)?;
+                let layer =
+                    |config: &Config, _| autoemb_layer(self.dataset, config, rows()?, self.seed);
+                let sized = self.sized(layer, target, &mut ledger)?;
+                (self.masked(&sized, Some(&sized), self.seed)?, Some(sized))
+            }
+            MethodKind::Hash | MethodKind::Qr | MethodKind::MixedDim | MethodKind::Cutoff => {
+                (self.planned_layer()?, None)
+            }
             MethodKind::Mlet => (mlet_layer(self.dataset, self.config, self.seed)?, None),
             MethodKind::Pep => self.after_search(warm.clone(), &mut ledger)?,
             MethodKind::MletPep => {
@@ -56,6 +71,11 @@ impl Job<'_> {
                 let layer = Box::new(PlainEmbedding::of(rows()?));
                 let dense = self.trained("dense", layer, &mut ledger)?;
                 self.after_pruning(&dense, warm.clone())?
+            }
+            MethodKind::Deeplight => {
+                let layer = Box::new(PlainEmbedding::of(rows()?));
+                let dense = self.trained("dense", layer, &mut ledger)?;
+                (self.pruned_on_schedule(&dense)?, Some(dense))
             }
         };
         Ok(Final {

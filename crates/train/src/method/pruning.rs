@@ -1,22 +1,28 @@
 //! The phases of pruning: which values stay is found, then they are trained again.
 
+use std::any::Any;
 use std::path::{Path, PathBuf};
 
 use serde_json::json;
+use slimbed_baselines::DeepLightEmbedding;
 use slimbed_compact::{Pruned, Pruning, StoredTables};
 use slimbed_embedding::EmbeddingLayer;
 use slimbed_rng::Seed;
 
 use super::config::Retrain;
+use super::file_size::FileSize;
 use super::layers::pep_layer;
-use super::ledger::{PhaseRecord, RECORD, record, record_of};
+use super::ledger::{PhaseRecord, RECORD, n_nonzero, record, record_of};
 use super::phase::Phase;
-use super::rows::trained_rows;
+use super::rows::{LayerRows, source_fields, trained_rows};
 use super::search::{Search, kept_file, write_kept};
-use super::target::stored_bytes;
+use super::target::Target;
 use crate::run::Job;
 use crate::run_dir::write_json;
 use crate::{RunDir, TrainError};
+
+/// The last fit of a schedule prunes one of so many values at a time.
+const FINAL_STEP: u64 = 200;
 
 impl Job<'_> {
     /// Searches with PEP from the rows at `start`, and makes the layer of the values that are kept.
@@ -27,7 +33,7 @@ impl Job<'_> {
     ) -> Result<(Box<dyn EmbeddingLayer>, Option<PathBuf>), TrainError> {
         let target = self.target()?;
         let folder = match self.config.method.search.as_str() {
-            "" => self.search(start.as_deref(), ledger)?,
+            "" => self.search(start.as_deref(), target, ledger)?,
             other => {
                 let folder = PathBuf::from(other).join("search");
                 ledger.extend(record_of(&folder)?);
@@ -54,6 +60,7 @@ impl Job<'_> {
     fn search(
         &self,
         start: Option<&Path>,
+        target: Target,
         ledger: &mut Vec<PhaseRecord>,
     ) -> Result<PathBuf, TrainError> {
         let folder = self.dir.path().join("search");
@@ -73,14 +80,72 @@ impl Job<'_> {
             layer,
             dense: start,
         };
+        // Of the run's own settings, those of the search may have other epochs.
+        let file = FileSize::new(self.dataset, self.config, self.seed)?;
         let (mut trainer, outcome) = self.run_phase(phase, &folder, |watched| {
-            Search::new(watched, self.dataset, &config, &folder, n_steps)
+            Search::new(watched, file, &config, &folder, (target, n_steps))
         })?;
         trainer.load_last(&RunDir::at(&folder).checkpoints())?;
         let record = record("search", &trainer, &outcome);
         write_json(&folder.join(RECORD), &record)?;
         ledger.push(record);
         Ok(folder)
+    }
+
+    /// The layer that prunes the rows at `dense` while it trains them on.
+    ///
+    /// What is kept in the end is fitted to the target on these rows, and again on those that are shipped.
+    pub(super) fn pruned_on_schedule(
+        &self,
+        dense: &Path,
+    ) -> Result<Box<dyn EmbeddingLayer>, TrainError> {
+        let rows = trained_rows(self.dataset, self.config, self.seed, Some(dense))?;
+        let n_kept = self.fitted(&StoredTables::open(dense)?, self.target()?)?;
+        let n_steps = self.steps_per_epoch() * self.config.train.epochs;
+        let schedule = self.config.deeplight.schedule(n_kept, n_steps)?;
+        Ok(Box::new(DeepLightEmbedding::new(rows, schedule)))
+    }
+
+    /// Prunes a layer of [`pruned_on_schedule`](Self::pruned_on_schedule) until it meets the target: other values
+    /// than those of the dense rows may take a little more room.
+    pub(crate) fn fit_schedule(&self, layer: &mut dyn EmbeddingLayer) -> Result<(), TrainError> {
+        let any: &mut dyn Any = layer;
+        let Some(deeplight) = any.downcast_mut::<DeepLightEmbedding>() else {
+            return Ok(());
+        };
+        let fields = source_fields(self.dataset, self.config.model.dim);
+        let target = self.target()?;
+        let file = FileSize::new(self.dataset, self.config, self.seed)?;
+        loop {
+            let rows = LayerRows {
+                fields: &fields,
+                layer: deeplight,
+            };
+            let n_kept = n_nonzero(deeplight);
+            let (bytes, budget) = match target {
+                Target::Values(n) => (n_kept, n),
+                Target::Tables(most) | Target::File { bytes: most, .. } => {
+                    (target.bytes_of(&rows, &file, self.config)?, most)
+                }
+            };
+            if bytes <= budget || n_kept <= 1 {
+                return Ok(());
+            }
+            deeplight.prune(n_kept - n_kept.div_ceil(FINAL_STEP));
+        }
+    }
+
+    /// How many values of `tables` the target has room for when the smallest are dropped.
+    fn fitted(&self, tables: &StoredTables, target: Target) -> Result<u64, TrainError> {
+        let file = FileSize::new(self.dataset, self.config, self.seed)?;
+        target.fit(self.n_values(), self.config, |n| {
+            target.bytes_of(&self.pruned(tables, n)?, &file, self.config)
+        })
+    }
+
+    fn pruned<'t>(&self, tables: &'t StoredTables, n_kept: u64) -> Result<Pruned<'t>, TrainError> {
+        let share = 1.0 - n_kept as f64 / self.n_values() as f64;
+        Ok(Pruned::new(tables, Pruning::ShareOfAll(share))?)
     }
 
     /// Prunes the smallest values of the rows at `dense`, and makes the layer of the others.
@@ -93,15 +158,9 @@ impl Job<'_> {
         let kept = kept_file(dense.parent().unwrap_or(dense), target);
         if !kept.is_file() {
             let tables = StoredTables::open(dense)?.first(self.dataset.fields().len());
-            let n_values = self.n_values();
-            let pruned = |n: u64| {
-                let share = 1.0 - n as f64 / n_values as f64;
-                Pruned::new(&tables, Pruning::ShareOfAll(share))
-            };
-            let bytes_of = |n| stored_bytes(&pruned(n)?, self.config);
-            let n_kept = target.fit(n_values, self.config, bytes_of)?;
+            let n_kept = self.fitted(&tables, target)?;
             let training = json!({"method": "magnitude", "phase": "dense", "n_kept": n_kept});
-            write_kept(&kept, &pruned(n_kept)?, training)?;
+            write_kept(&kept, &self.pruned(&tables, n_kept)?, training)?;
         }
         match self.config.method.retrain {
             Retrain::Auto | Retrain::Trained => {

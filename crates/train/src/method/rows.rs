@@ -57,6 +57,16 @@ pub fn first_order_layer(
     Ok(PlainEmbedding::new(&fields.collect::<Vec<_>>(), &settings)?)
 }
 
+/// The tables of the first-order weights, as the encoder takes them.
+pub fn first_order_fields(dataset: &Dataset) -> Vec<SourceField> {
+    let fields = source_fields(dataset, 1).into_iter();
+    let fields = fields.map(|field| SourceField {
+        name: first_order_name(&field.name),
+        ..field
+    });
+    fields.collect()
+}
+
 /// Copies the first-order weights of the artefact at `path` to `tables`.
 ///
 /// # Errors

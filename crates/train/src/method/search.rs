@@ -9,8 +9,9 @@ use slimbed_data::Dataset;
 use slimbed_embedding::{Mask, TrainedRows};
 use slimbed_pep::PepEmbedding;
 
+use crate::method::file_size::FileSize;
 use crate::method::rows::source_fields;
-use crate::method::target::{Target, n_values, stored_bytes};
+use crate::method::target::{Target, n_values};
 use crate::observer::{Flow, Observer, StepEvent, ValidationEvent};
 use crate::progress::Watched;
 use crate::{Config, Learner, TrainError};
@@ -26,6 +27,8 @@ pub struct Search<'a> {
     watched: Watched,
     dataset: &'a Dataset,
     config: &'a Config,
+    /// The file that the run is going to ship.
+    file: FileSize<'a>,
     /// Folder of the files.
     folder: &'a Path,
     /// Those that are still to be reached, the largest first.
@@ -36,17 +39,18 @@ pub struct Search<'a> {
 }
 
 impl<'a> Search<'a> {
-    /// Watches a search of at most `n_steps`; targets whose files are in `folder` are done.
+    /// Watches a search of at most `n_steps` for the run's own target; those whose files are in `folder` are done.
     pub fn new(
         watched: Watched,
-        dataset: &'a Dataset,
+        file: FileSize<'a>,
         config: &'a Config,
         folder: &'a Path,
-        n_steps: u64,
+        (own, n_steps): (Target, u64),
     ) -> Self {
+        let dataset = file.dataset();
         let n_values = n_values(dataset, config.model.dim);
         let values = config.export.values;
-        let mut targets = targets(config, n_values);
+        let mut targets = targets(own, config, n_values);
         targets.retain(|target| !kept_file(folder, *target).is_file());
         targets.sort_by_key(|target| std::cmp::Reverse(target.n_kept(n_values, values)));
         let every = match config.method.check_every {
@@ -57,6 +61,7 @@ impl<'a> Search<'a> {
             watched,
             dataset,
             config,
+            file,
             folder,
             targets,
             n_values,
@@ -84,7 +89,7 @@ impl<'a> Search<'a> {
             rows: pep.rows(),
             mask: pep.mask(n),
         };
-        let bytes_of = |n| stored_bytes(&source(n), self.config);
+        let bytes_of = |n| target.bytes_of(&source(n), &self.file, self.config);
         let n_kept = target.fit(self.n_values, self.config, bytes_of)?;
         let training = json!({"method": "pep", "phase": "search", "n_kept": n_kept});
         write_kept(&kept_file(self.folder, target), &source(n_kept), training)
@@ -129,11 +134,9 @@ impl Observer for Search<'_> {
 }
 
 /// What the search of a run is for: the run's own target first.
-fn targets(config: &Config, n_values: u64) -> Vec<Target> {
-    let method = &config.method;
-    let also = method.also_keep.iter();
-    let own = Target::of(method, n_values);
-    own.into_iter()
+fn targets(own: Target, config: &Config, n_values: u64) -> Vec<Target> {
+    let also = config.method.also_keep.iter();
+    std::iter::once(own)
         .chain(also.map(|&keep| Target::share(keep, n_values)))
         .collect()
 }
@@ -142,7 +145,8 @@ fn targets(config: &Config, n_values: u64) -> Vec<Target> {
 pub fn kept_file(folder: &Path, target: Target) -> PathBuf {
     folder.join(match target {
         Target::Values(n) => format!("kept-{n}-values.safetensors"),
-        Target::Bytes(n) => format!("kept-{n}-bytes.safetensors"),
+        Target::Tables(n) => format!("kept-{n}-bytes.safetensors"),
+        Target::File { bytes, .. } => format!("kept-{bytes}-bytes-file.safetensors"),
     })
 }
 

@@ -1,25 +1,27 @@
-//! AMTL's phase in front of the last: sizes are learned and fitted to the target.
+//! The phase of AMTL and AutoEmb in front of the last: sizes of rows are learned and fitted to the target.
 
 use std::any::Any;
 use std::path::PathBuf;
 
 use slimbed_amtl::{AmtlEmbedding, ZeroSize};
-use slimbed_embedding::TrainedRows;
+use slimbed_baselines::AutoEmbEmbedding;
+use slimbed_embedding::{EmbeddingError, EmbeddingLayer};
 
-use super::layers::amtl_layer;
+use super::file_size::FileSize;
 use super::ledger::{PhaseRecord, record_of};
 use super::phase::Phase;
 use super::rows::{LayerRows, source_fields};
-use super::target::{Target, stored_bytes};
+use super::target::Target;
 use crate::run::Job;
-use crate::{RunDir, TrainError};
+use crate::{Config, RunDir, TrainError};
 
 impl Job<'_> {
-    /// Trains AMTL to the target, fits its sizes to it exactly, and writes its rows and the dense weights.
+    /// Trains the layer that `layer` makes for its settings and a number of steps, fits its sizes to the target
+    /// exactly, and writes its rows and the dense weights.
     pub(super) fn sized(
         &self,
-        rows: TrainedRows,
-        target: Target,
+        layer: impl Fn(&Config, u64) -> Result<Box<dyn EmbeddingLayer>, TrainError>,
+        target: Option<Target>,
         ledger: &mut Vec<PhaseRecord>,
     ) -> Result<PathBuf, TrainError> {
         let folder = self.dir.path().join("sizes");
@@ -32,7 +34,7 @@ impl Job<'_> {
         // Smaller sizes lower the AUC: that must not end it.
         config.train.patience = 0;
         let n_steps = self.steps_per_epoch() * config.train.epochs;
-        let layer = amtl_layer(self.dataset, &config, rows, self.seed, n_steps)?;
+        let layer = layer(&config, n_steps)?;
         let dense = self.warm_start();
         let phase = Phase {
             name: "sizes",
@@ -42,37 +44,68 @@ impl Job<'_> {
         };
         let (mut trainer, outcome) = self.run_phase(phase, &folder, |watched| watched)?;
         trainer.load_last(&RunDir::at(&folder).checkpoints())?;
-        let layer: &mut dyn Any = trainer.learner_mut().embedding.as_mut();
-        if let Some(amtl) = layer.downcast_mut::<AmtlEmbedding>() {
-            let fields = source_fields(self.dataset, self.config.model.dim);
-            // A value of every row, unless rows may be empty: fewer cannot be asked for.
-            let least = match self.config.amtl.zero_size {
-                ZeroSize::Never => self.n_values() / self.config.model.dim as u64,
-                ZeroSize::Allowed => 0,
-            };
-            if let Target::Values(n_kept) = target
-                && n_kept < least
-            {
-                return Err(TrainError::Setting {
-                    key: "method.keep".into(),
-                    expected: format!(
-                        "{least} values or more, one a row, or amtl.zero_size=allowed"
-                    ),
-                    found: n_kept.to_string(),
-                    hint: String::new(),
-                });
-            }
-            let n_kept = target.fit(self.n_values(), self.config, |n| {
-                amtl.fit(n.max(least))?;
-                let rows = LayerRows {
-                    fields: &fields,
-                    layer: amtl,
-                };
-                stored_bytes(&rows, self.config)
-            })?;
-            amtl.fit(n_kept.max(least))?;
+        if let Some(target) = target {
+            self.fit_sizes(trainer.learner_mut().embedding.as_mut(), target)?;
         }
         self.finish_phase("sizes", trainer, &outcome, &folder, ledger)?;
         Ok(file)
     }
+
+    fn fit_sizes(&self, layer: &mut dyn EmbeddingLayer, target: Target) -> Result<(), TrainError> {
+        let least = self.least_sizes(layer);
+        if let Target::Values(n_kept) = target
+            && n_kept < least
+        {
+            let setting = match self.config.amtl.zero_size {
+                ZeroSize::Never if least == self.n_rows() => ", or amtl.zero_size=allowed",
+                _ => "",
+            };
+            return Err(TrainError::Setting {
+                key: "method.keep".into(),
+                expected: format!(
+                    "{least} values or more, the smallest size of every row{setting}"
+                ),
+                found: n_kept.to_string(),
+                hint: String::new(),
+            });
+        }
+        let fields = source_fields(self.dataset, self.config.model.dim);
+        let file = FileSize::new(self.dataset, self.config, self.seed)?;
+        let n_kept = target.fit(self.n_values(), self.config, |n| {
+            keep(layer, n.max(least))?;
+            let rows = LayerRows {
+                fields: &fields,
+                layer,
+            };
+            target.bytes_of(&rows, &file, self.config)
+        })?;
+        Ok(keep(layer, n_kept.max(least))?)
+    }
+
+    /// The fewest values a layer can keep: the smallest size of every row.
+    fn least_sizes(&self, layer: &dyn EmbeddingLayer) -> u64 {
+        let any: &dyn Any = layer;
+        match any.downcast_ref::<AutoEmbEmbedding>() {
+            Some(autoemb) => autoemb.n_least(),
+            None => match self.config.amtl.zero_size {
+                ZeroSize::Never => self.n_rows(),
+                ZeroSize::Allowed => 0,
+            },
+        }
+    }
+
+    fn n_rows(&self) -> u64 {
+        self.n_values() / self.config.model.dim as u64
+    }
+}
+
+/// Chooses the sizes of a layer so that it keeps at most `n` values.
+fn keep(layer: &mut dyn EmbeddingLayer, n: u64) -> Result<(), EmbeddingError> {
+    let any: &mut dyn Any = layer;
+    if let Some(amtl) = any.downcast_mut::<AmtlEmbedding>() {
+        amtl.fit(n)?;
+    } else if let Some(autoemb) = any.downcast_mut::<AutoEmbEmbedding>() {
+        autoemb.fit(n)?;
+    }
+    Ok(())
 }

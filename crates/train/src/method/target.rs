@@ -2,10 +2,12 @@
 
 use slimbed_compact::{Bound, Rows, TableSource, TableStats, Values};
 use slimbed_data::Dataset;
+use slimbed_rng::Seed;
 
+use super::file_size::FileSize;
 use crate::{Config, MethodConfig, TrainError};
 
-/// The share that pruning keeps where nothing is said.
+/// The share that is kept where nothing is said.
 const DEFAULT_KEEP: f64 = 0.1;
 
 /// Bytes may miss the budget by this share of it, on the lower side.
@@ -19,21 +21,34 @@ const TRIES: usize = 12;
 pub enum Target {
     /// So many values.
     Values(u64),
-    /// As many values as fit into so many bytes of the shipped file.
-    Bytes(u64),
+    /// As many values as fit into so many bytes of tables in the shipped file.
+    Tables(u64),
+    /// As many as fit into a shipped file of so many bytes.
+    File {
+        bytes: u64,
+        /// Those besides the tables.
+        rest: u64,
+    },
 }
 
 impl Target {
-    /// What the settings ask for; `None`: nothing.
-    pub fn of(method: &MethodConfig, n_values: u64) -> Option<Self> {
-        let dense = 4.0 * n_values as f64;
-        match method {
-            MethodConfig { budget, .. } if *budget > 0 => Some(Self::Bytes(*budget)),
-            MethodConfig { ratio, .. } if *ratio > 0.0 => Some(Self::Bytes((dense / ratio) as u64)),
-            MethodConfig { keep, .. } if *keep > 0.0 => Some(Self::share(*keep, n_values)),
-            MethodConfig { name, .. } if name.prunes() => Some(Self::share(DEFAULT_KEEP, n_values)),
+    /// What the settings of a run ask for; `None`: nothing.
+    ///
+    /// # Errors
+    /// When a size of the network cannot work.
+    pub fn of(dataset: &Dataset, config: &Config, seed: Seed) -> Result<Option<Self>, TrainError> {
+        let n_values = n_values(dataset, config.model.dim);
+        let dense = 4.0 * (n_values + n_first_order(dataset, config)) as f64;
+        Ok(match config.method {
+            MethodConfig { budget, .. } if budget > 0 => Some(Self::File {
+                bytes: budget,
+                rest: FileSize::new(dataset, config, seed)?.rest()?,
+            }),
+            MethodConfig { ratio, .. } if ratio > 0.0 => Some(Self::Tables((dense / ratio) as u64)),
+            MethodConfig { keep, .. } if keep > 0.0 => Some(Self::share(keep, n_values)),
+            _ if config.needs_target() => Some(Self::share(DEFAULT_KEEP, n_values)),
             _ => None,
-        }
+        })
     }
 
     /// A share of all values.
@@ -43,12 +58,28 @@ impl Target {
 
     /// About how many values that is: of bytes, what the information bound has room for.
     pub fn n_kept(self, n_values: u64, values: Values) -> u64 {
+        let bytes = match self {
+            Self::Values(n_kept) => return n_kept,
+            Self::Tables(bytes) => bytes,
+            Self::File { bytes, rest } => bytes.saturating_sub(rest),
+        };
+        let fits = |n| Bound::of(n_values, n, values).bytes() <= bytes as f64;
+        largest(n_values, fits)
+    }
+
+    /// Bytes of `tables` as they count here: those of the tables, or of the file with them.
+    ///
+    /// # Errors
+    /// When rows cannot be read or stored.
+    pub fn bytes_of(
+        self,
+        tables: &dyn TableSource,
+        file: &FileSize<'_>,
+        config: &Config,
+    ) -> Result<u64, TrainError> {
         match self {
-            Self::Values(n_kept) => n_kept,
-            Self::Bytes(bytes) => {
-                let fits = |n| Bound::of(n_values, n, values).bytes() <= bytes as f64;
-                largest(n_values, fits)
-            }
+            Self::File { .. } => file.with(tables),
+            _ => stored_bytes(tables, config),
         }
     }
 
@@ -63,8 +94,10 @@ impl Target {
         config: &Config,
         mut bytes_of: impl FnMut(u64) -> Result<u64, TrainError>,
     ) -> Result<u64, TrainError> {
-        let Self::Bytes(budget) = self else {
-            return Ok(self.n_kept(n_values, config.export.values));
+        let (budget, rest) = match self {
+            Self::Values(n_kept) => return Ok(n_kept),
+            Self::Tables(bytes) => (bytes, 0),
+            Self::File { bytes, rest } => (bytes, rest),
         };
         let (mut low, mut high) = (0, n_values);
         let mut next = self.n_kept(n_values, config.export.values);
@@ -78,24 +111,37 @@ impl Target {
                     break;
                 }
             }
-            let guess = (next as f64 * budget as f64 / bytes.max(1) as f64) as u64;
+            let room = budget.saturating_sub(rest) as f64;
+            let taken = bytes.saturating_sub(rest).max(1) as f64;
+            let guess = (next as f64 * room / taken) as u64;
             next = guess.clamp(low + (high - low) / 16, high - (high - low).div_ceil(16));
             if next <= low || high <= low + 1 {
                 break;
             }
         }
         if low == 0 {
-            return Err(TrainError::Budget {
-                budget,
-                smallest: bytes_of(1)?,
-            });
+            return Err(self.missed(bytes_of(1)?));
         }
         Ok(low)
     }
+
+    /// The error of a budget of which `smallest` bytes are the least.
+    pub fn missed(self, smallest: u64) -> TrainError {
+        let (budget, what) = match self {
+            Self::Values(n) => (n, "values"),
+            Self::Tables(bytes) => (bytes, "bytes for the tables"),
+            Self::File { bytes, .. } => (bytes, "bytes for the shipped file"),
+        };
+        TrainError::Budget {
+            budget,
+            smallest,
+            what,
+        }
+    }
 }
 
-/// The largest number of values, 1 to `n`, that fits.
-fn largest(n: u64, fits: impl Fn(u64) -> bool) -> u64 {
+/// The largest number, 1 to `n`, that fits.
+pub fn largest(n: u64, fits: impl Fn(u64) -> bool) -> u64 {
     let (mut low, mut high) = (1, n);
     while low < high {
         let middle = low + (high - low).div_ceil(2);
@@ -110,19 +156,21 @@ fn largest(n: u64, fits: impl Fn(u64) -> bool) -> u64 {
 
 /// Bytes of the tables as the run's encoder would store them; those with first-order weights, which no method
 /// reduces, as one value for each row.
-///
-/// # Errors
-/// When rows cannot be read or stored.
-pub fn stored_bytes(source: &dyn TableSource, config: &Config) -> Result<u64, TrainError> {
+fn stored_bytes(source: &dyn TableSource, config: &Config) -> Result<u64, TrainError> {
     let encoder = config.export.encoder(config.export.values);
     let mut bytes = first_order_bytes(source, config);
     for (f, field) in source.fields().iter().enumerate() {
-        let values = source.part(f, 0)?;
-        let rows = Rows::new(&values, field.dim).map_err(|source| TrainError::Rows {
-            field: field.name.clone(),
-            source,
-        })?;
-        bytes += encoder.choose(&TableStats::of(rows)).taken.n_bytes;
+        for (i, part) in field.parts.iter().enumerate() {
+            let values = source.part(f, i)?;
+            let rows = Rows::new(&values, part.dim).map_err(|source| TrainError::Rows {
+                field: field.name.clone(),
+                source,
+            })?;
+            bytes += encoder.choose(&TableStats::of(rows)).taken.n_bytes;
+        }
+        if field.is_projected {
+            bytes += (4 * field.parts[0].dim * field.dim) as u64;
+        }
     }
     Ok(bytes)
 }
@@ -139,6 +187,12 @@ fn first_order_bytes(source: &dyn TableSource, config: &Config) -> u64 {
         _ => 2,
     };
     value_bytes * fields.iter().map(|field| field.n_rows as u64).sum::<u64>()
+}
+
+/// Number of first-order weights.
+fn n_first_order(dataset: &Dataset, config: &Config) -> u64 {
+    let spec = config.model.spec(0, dataset.fields().len());
+    u64::from(spec.has_first_order()) * n_values(dataset, 1)
 }
 
 /// Values of all tables of a data set, first-order weights not counted.

@@ -11,9 +11,9 @@ use slimbed_train::{
 use crate::world::{SEED, World, assert_same_files, config};
 
 /// Lets `left` calls through and fails the next: the run ends there as if it had been killed.
-struct Stopper {
-    recorder: Recorder,
-    left: u64,
+pub struct Stopper {
+    pub recorder: Recorder,
+    pub left: u64,
 }
 
 impl Stopper {

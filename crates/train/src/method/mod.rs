@@ -9,6 +9,6 @@ mod search;
 mod target;
 
 pub use config::{MethodConfig, MethodKind, Retrain};
-pub use ledger::{PhaseRecord, record};
+pub use ledger::{EARLY_PHASES, PhaseRecord, record};
 pub use phases::Final;
 pub use rows::trained_rows;

@@ -123,7 +123,7 @@ impl Job<'_> {
             layer,
             dense: dense.as_deref(),
         };
-        let (mut trainer, outcome) = self.run_phase(phase, &folder, |watched| watched)?;
+        let (mut trainer, outcome) = self.run_phase(phase, &folder, |watched, _| Ok(watched))?;
         trainer.load_best(&RunDir::at(&folder).checkpoints())?;
         self.finish_phase(name, trainer, &outcome, &folder, ledger)?;
         Ok(rows)
@@ -154,7 +154,7 @@ impl Job<'_> {
             layer,
             dense: dense.as_deref(),
         };
-        let (mut trainer, outcome) = self.run_phase(phase, &folder, |watched| watched)?;
+        let (mut trainer, outcome) = self.run_phase(phase, &folder, |watched, _| Ok(watched))?;
         trainer.load_last(&RunDir::at(&folder).checkpoints())?;
         let layer: &mut dyn Any = trainer.learner_mut().embedding.as_mut();
         if let Some(amtl) = layer.downcast_mut::<AmtlEmbedding>() {
@@ -310,8 +310,8 @@ impl Job<'_> {
             layer,
             dense: start,
         };
-        let (mut trainer, outcome) = self.run_phase(phase, &folder, |watched| {
-            Search::new(watched, self.dataset, &config, &folder, n_steps)
+        let (mut trainer, outcome) = self.run_phase(phase, &folder, |watched, n_done| {
+            Search::new(watched, self.dataset, &config, &folder, n_steps, n_done)
         })?;
         trainer.load_last(&RunDir::at(&folder).checkpoints())?;
         let record = record("search", &trainer, &outcome);
@@ -320,12 +320,12 @@ impl Job<'_> {
         Ok(folder)
     }
 
-    /// Trains a phase in its folder from wherever it stands.
+    /// Trains a phase in its folder from wherever it stands; `watch` is told how many steps that is.
     fn run_phase<O: crate::Observer>(
         &self,
         phase: Phase<'_>,
         folder: &Path,
-        watch: impl FnOnce(Watched) -> O,
+        watch: impl FnOnce(Watched, u64) -> Result<O, TrainError>,
     ) -> Result<(Trainer<'_>, Outcome), TrainError> {
         fs::create_dir_all(folder).at("create folder", folder)?;
         let dir = RunDir::at(folder);
@@ -344,7 +344,7 @@ impl Job<'_> {
         trainer.restore(&dir.checkpoints())?;
         let recorder = Recorder::open(&dir, trainer.metrics_bytes())?;
         let watched = Watched::new(name, recorder, n_samples, trainer.n_samples());
-        let mut observer = watch(watched);
+        let mut observer = watch(watched, trainer.position.step)?;
         let outcome = trainer.run(&dir.checkpoints(), &mut observer)?;
         Ok((trainer, outcome))
     }

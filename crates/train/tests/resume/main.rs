@@ -3,5 +3,6 @@
 
 mod errors;
 mod methods;
+mod scores;
 mod stops;
 mod world;

@@ -6,7 +6,7 @@ mod common;
 use common::{Case, Ids};
 use proptest::prelude::*;
 use slimbed_compact::{Artefact, Bags, Pooling};
-use slimbed_score::{Batch, ScoreError, Scorer};
+use slimbed_score::{Batch, LookupScratch, ScoreError, Scorer, Tables};
 
 fn check(case: &Case, n: usize) -> Result<(), TestCaseError> {
     let folder = tempfile::tempdir().unwrap();
@@ -26,6 +26,20 @@ fn check(case: &Case, n: usize) -> Result<(), TestCaseError> {
             error <= 1e-5 * expected.abs().max(1.0),
             "{b}: {found} for {expected}"
         );
+    }
+    let tables = Tables::new(&artefact, scorer.spec()).unwrap();
+    let mut embeddings = vec![f32::NAN; n * case.n_fields * case.dim];
+    let mut scratch = LookupScratch::default();
+    tables
+        .lookup(
+            &batch(&dense, &bags(&ids), n),
+            &mut embeddings,
+            &mut scratch,
+        )
+        .unwrap();
+    let of_same_vectors = case.logits_of(&dense, &embeddings, n);
+    if slimbed_fused::bf16_is_available() {
+        prop_assert_eq!(&found, &of_same_vectors, "the same kernels");
     }
     let mut probabilities = vec![f32::NAN; n];
     scorer

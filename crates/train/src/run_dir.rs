@@ -8,6 +8,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use slimbed_files::{AtomicDir, IoContext, remove_stale, write_atomically};
 
+use crate::method::EARLY_PHASES;
 use crate::{CheckpointPaths, Config, TrainError};
 
 /// `runs/<id>/`:
@@ -104,8 +105,10 @@ impl RunDir {
 
     /// Removes what a killed process has left half-written.
     pub fn remove_stale(&self) {
-        for part in ["", "ckpt", "export"] {
-            remove_stale(&self.path.join(part));
+        for phase in [""].into_iter().chain(EARLY_PHASES) {
+            for part in ["", "ckpt", "export"] {
+                remove_stale(&self.path.join(phase).join(part));
+            }
         }
     }
 

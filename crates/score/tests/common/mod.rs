@@ -181,10 +181,20 @@ impl Case {
                 embeddings.extend(self.pooled(table, ids, b));
             }
         }
+        self.logits_of(dense, &embeddings, n)
+    }
+
+    /// The logits of the network in training for these embeddings, `[n, fields, dim]`.
+    #[allow(
+        dead_code,
+        clippy::allow_attributes,
+        reason = "not every test compares"
+    )]
+    pub fn logits_of(&self, dense: &[f32], embeddings: &[f32], n: usize) -> Vec<f32> {
         let inputs = Inputs {
             n,
             dense,
-            embeddings: &embeddings,
+            embeddings,
             first_order: &[],
         };
         let mut out = vec![f32::NAN; n];

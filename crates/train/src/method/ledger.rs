@@ -29,6 +29,9 @@ pub struct PhaseRecord {
     pub bytes: u64,
 }
 
+/// Folders of the phases in front of the last.
+pub const EARLY_PHASES: [&str; 4] = ["wide", "dense", "search", "sizes"];
+
 /// The file that says a phase is done.
 pub const RECORD: &str = "phase.json";
 

@@ -15,7 +15,7 @@ mod target;
 
 pub use config::{MethodConfig, MethodKind, Retrain};
 pub use file_size::training_record;
-pub use ledger::{PhaseRecord, record};
+pub use ledger::{EARLY_PHASES, PhaseRecord, record};
 pub use phases::Final;
 pub use planned::with_fitted_dim;
 pub use rows::{copy_first_order, first_order_layer, trained_rows};

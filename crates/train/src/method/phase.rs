@@ -65,7 +65,7 @@ impl Job<'_> {
             layer,
             dense: dense.as_deref(),
         };
-        let (mut trainer, outcome) = self.run_phase(phase, &folder, |watched| watched)?;
+        let (mut trainer, outcome) = self.run_phase(phase, &folder, |watched, _| Ok(watched))?;
         trainer.load_best(&RunDir::at(&folder).checkpoints())?;
         self.finish_phase(name, trainer, &outcome, &folder, ledger)?;
         Ok(rows)
@@ -103,12 +103,12 @@ impl Job<'_> {
         Ok(Box::new(MaskedEmbedding::new(rows, mask)?))
     }
 
-    /// Trains a phase in its folder from wherever it stands.
+    /// Trains a phase in its folder from wherever it stands; `watch` is told how many steps that is.
     pub(super) fn run_phase<O: crate::Observer>(
         &self,
         phase: Phase<'_>,
         folder: &Path,
-        watch: impl FnOnce(Watched) -> O,
+        watch: impl FnOnce(Watched, u64) -> Result<O, TrainError>,
     ) -> Result<(Trainer<'_>, Outcome), TrainError> {
         fs::create_dir_all(folder).at("create folder", folder)?;
         let dir = RunDir::at(folder);
@@ -127,7 +127,7 @@ impl Job<'_> {
         trainer.restore(&dir.checkpoints())?;
         let recorder = Recorder::open(&dir, trainer.metrics_bytes())?;
         let watched = Watched::new(name, recorder, n_samples, trainer.n_samples());
-        let mut observer = watch(watched);
+        let mut observer = watch(watched, trainer.position.step)?;
         let outcome = trainer.run(&dir.checkpoints(), &mut observer)?;
         Ok((trainer, outcome))
     }

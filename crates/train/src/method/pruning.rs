@@ -15,7 +15,7 @@ use super::layers::pep_layer;
 use super::ledger::{PhaseRecord, RECORD, n_nonzero, record, record_of};
 use super::phase::Phase;
 use super::rows::{LayerRows, source_fields, trained_rows};
-use super::search::{Search, kept_file, write_kept};
+use super::search::{Extent, Search, kept_file, write_kept};
 use super::target::Target;
 use crate::run::Job;
 use crate::run_dir::write_json;
@@ -82,8 +82,13 @@ impl Job<'_> {
         };
         // Of the run's own settings, those of the search may have other epochs.
         let file = FileSize::new(self.dataset, self.config, self.seed)?;
-        let (mut trainer, outcome) = self.run_phase(phase, &folder, |watched| {
-            Search::new(watched, file, &config, &folder, (target, n_steps))
+        let (mut trainer, outcome) = self.run_phase(phase, &folder, |watched, n_done| {
+            let extent = Extent {
+                own: target,
+                n_steps,
+                n_done,
+            };
+            Search::new(watched, file, &config, &folder, extent)
         })?;
         trainer.load_last(&RunDir::at(&folder).checkpoints())?;
         let record = record("search", &trainer, &outcome);

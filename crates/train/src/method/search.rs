@@ -4,7 +4,9 @@ use std::any::Any;
 use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
-use slimbed_compact::{ArtefactError, Encoder, Prefer, SourceField, TableSource, Values, pack};
+use slimbed_compact::{
+    Artefact, ArtefactError, Encoder, Prefer, SourceField, TableSource, Values, pack,
+};
 use slimbed_data::Dataset;
 use slimbed_embedding::{Mask, TrainedRows};
 use slimbed_pep::PepEmbedding;
@@ -38,28 +40,54 @@ pub struct Search<'a> {
     n_steps: u64,
 }
 
+/// How far a search goes.
+#[derive(Clone, Copy, Debug)]
+pub struct Extent {
+    /// The run's own target.
+    pub own: Target,
+    /// Steps at most.
+    pub n_steps: u64,
+    /// Steps that are done.
+    pub n_done: u64,
+}
+
 impl<'a> Search<'a> {
-    /// Watches a search of at most `n_steps` for the run's own target; those whose files are in `folder` are done.
+    /// Watches a search for the run's own target; those are done whose files in `folder` were written by the
+    /// step at which the search goes on.
+    ///
+    /// A file of a later step is what a process left that was killed behind it: the search comes there again.
+    ///
+    /// # Errors
+    /// When such a file cannot be read.
     pub fn new(
         watched: Watched,
         file: FileSize<'a>,
         config: &'a Config,
         folder: &'a Path,
-        (own, n_steps): (Target, u64),
-    ) -> Self {
-        let dataset = file.dataset();
-        let n_values = n_values(dataset, config.model.dim);
+        extent: Extent,
+    ) -> Result<Self, TrainError> {
+        let Extent {
+            own,
+            n_steps,
+            n_done,
+        } = extent;
+        let n_values = n_values(file.dataset(), config.model.dim);
         let values = config.export.values;
         let mut targets = targets(own, config, n_values);
-        targets.retain(|target| !kept_file(folder, *target).is_file());
+        for at in (0..targets.len()).rev() {
+            let step = step_of(&kept_file(folder, targets[at]))?;
+            if step.is_some_and(|step| step <= n_done) {
+                targets.remove(at);
+            }
+        }
         targets.sort_by_key(|target| std::cmp::Reverse(target.n_kept(n_values, values)));
         let every = match config.method.check_every {
             0 => n_steps.div_ceil(CHECKS).max(1),
             every => every,
         };
-        Self {
+        Ok(Self {
             watched,
-            dataset,
+            dataset: file.dataset(),
             config,
             file,
             folder,
@@ -67,23 +95,28 @@ impl<'a> Search<'a> {
             n_values,
             every,
             n_steps,
-        }
+        })
     }
 
-    /// Saves the targets that hold more than `n_kept` values; all that are left at the last step.
-    fn save_reached(&mut self, n_kept: u64, pep: &PepEmbedding) -> Result<(), TrainError> {
+    /// Saves the targets that hold more than `n_kept` values.
+    fn save_reached(
+        &mut self,
+        step: u64,
+        n_kept: u64,
+        pep: &PepEmbedding,
+    ) -> Result<(), TrainError> {
         let values = self.config.export.values;
         while let Some(&target) = self.targets.first() {
             if n_kept > target.n_kept(self.n_values, values) {
                 break;
             }
-            self.save(target, pep)?;
+            self.save(step, target, pep)?;
             self.targets.remove(0);
         }
         Ok(())
     }
 
-    fn save(&self, target: Target, pep: &PepEmbedding) -> Result<(), TrainError> {
+    fn save(&self, step: u64, target: Target, pep: &PepEmbedding) -> Result<(), TrainError> {
         let source = |n| MaskedRows {
             fields: source_fields(self.dataset, self.config.model.dim),
             rows: pep.rows(),
@@ -91,7 +124,7 @@ impl<'a> Search<'a> {
         };
         let bytes_of = |n| target.bytes_of(&source(n), &self.file, self.config);
         let n_kept = target.fit(self.n_values, self.config, bytes_of)?;
-        let training = json!({"method": "pep", "phase": "search", "n_kept": n_kept});
+        let training = json!({"method": "pep", "phase": "search", "step": step, "n_kept": n_kept});
         write_kept(&kept_file(self.folder, target), &source(n_kept), training)
     }
 }
@@ -119,8 +152,9 @@ impl Observer for Search<'_> {
         let Some(pep) = layer.downcast_ref::<PepEmbedding>() else {
             return Ok(Flow::End);
         };
+        // At the last step all that are left are saved.
         let n_kept = if is_last { 0 } else { pep.n_kept() };
-        self.save_reached(n_kept, pep)?;
+        self.save_reached(step, n_kept, pep)?;
         Ok(if self.targets.is_empty() {
             Flow::End
         } else {
@@ -131,6 +165,15 @@ impl Observer for Search<'_> {
     fn sync(&mut self) -> Result<u64, TrainError> {
         self.watched.sync()
     }
+}
+
+/// The step at which a file of kept values was written; `None` where there is none.
+fn step_of(kept: &Path) -> Result<Option<u64>, TrainError> {
+    if !kept.is_file() {
+        return Ok(None);
+    }
+    let artefact = Artefact::open(kept)?;
+    Ok(artefact.manifest().training["step"].as_u64())
 }
 
 /// What the search of a run is for: the run's own target first.

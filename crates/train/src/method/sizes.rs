@@ -42,7 +42,7 @@ impl Job<'_> {
             layer,
             dense: dense.as_deref(),
         };
-        let (mut trainer, outcome) = self.run_phase(phase, &folder, |watched| watched)?;
+        let (mut trainer, outcome) = self.run_phase(phase, &folder, |watched, _| Ok(watched))?;
         trainer.load_last(&RunDir::at(&folder).checkpoints())?;
         if let Some(target) = target {
             self.fit_sizes(trainer.learner_mut().embedding.as_mut(), target)?;

@@ -6,5 +6,6 @@ mod budgets;
 mod errors;
 mod methods;
 mod models;
+mod scores;
 mod stops;
 mod world;

@@ -7,27 +7,32 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 use clap::Args;
+use slimbed_eval::MetricError;
 use slimbed_rng::Seed;
-use slimbed_train::{Config, Report, RunRequest, SavedRun, parse_pair, resolve};
+use slimbed_train::{Config, Report, RunRequest, SavedRun, TrainError, parse_pair, resolve};
 
 use crate::device::DeviceArg;
 use crate::failure::BadInput;
 use crate::output::Output;
 use crate::settings::{SetArgs, take_group};
 use crate::source::{Source, SourceArgs};
-use table::Line;
+use table::{Line, Trained};
 use variants::Variant;
 
 const EXAMPLES: &str = "\
 Examples:
   cargo xtask sweep --data datasets/criteo-kaggle.toml --input criteo_head80k.txt --seeds 1-3
   cargo xtask sweep --data datasets/frappe.toml --input frappe --variants plain,pep-95,magnitude-95
+  cargo xtask sweep --data datasets/frappe.toml --input frappe --at 25,10,5,1
   cargo xtask sweep --rows 200000 --seeds 1-5 --json
 
 Trains every variant with every seed, each in runs of its own below --runs, and prints a Markdown table: test AUC \
 and logloss of the reloaded file (mean and standard deviation over the seeds), bytes of the file, training time of \
 all phases. Runs that are finished are not trained again, and one that was stopped goes on: the same command \
 completes a sweep.
+
+With --at every method and baseline is trained at the same bytes instead, in per cent of the tables' dense ones; a \
+size that a method cannot reach is a line that says so.
 
 Variants: plain; dim-2th, dim-4th, dim-8th (smaller uniform dim); magnitude-80, -95, -99 and pep-80, -95, -99 (per \
 cent of the values removed); amtl (no size penalty), amtl-40 (aims at 40 % of the values); mlet-2th, mlet-4th, \
@@ -49,6 +54,9 @@ pub struct SweepArgs {
     /// Variants to train; all of them by default.
     #[arg(long, value_name = "NAME", value_delimiter = ',')]
     variants: Vec<String>,
+    /// Train every method and baseline with tables of so many per cent of their dense bytes.
+    #[arg(long, value_name = "PERCENT", value_delimiter = ',', value_parser = parse_percent)]
+    at: Vec<f64>,
     /// Folder of the sweep's runs.
     #[arg(long, value_name = "DIR", default_value = "runs/sweep")]
     runs: PathBuf,
@@ -65,7 +73,7 @@ struct Seeds(Vec<u64>);
 pub fn run(args: &SweepArgs, output: Output) -> anyhow::Result<()> {
     let mut pairs = args.set.tables()?;
     let recipe_layers = take_group(&mut pairs, "data")?;
-    let mut reports: Vec<Vec<Report>> = Vec::new();
+    let mut outcomes: Vec<Vec<Outcome>> = Vec::new();
     let mut names = Vec::new();
     for &seed in &args.seeds.0 {
         let source = args.source.open(Seed::new(seed), &recipe_layers)?;
@@ -76,17 +84,17 @@ pub fn run(args: &SweepArgs, output: Output) -> anyhow::Result<()> {
             ]
             .concat(),
         )?;
-        let variants = chosen(&base, &args.variants)?;
-        reports.resize_with(variants.len(), Vec::new);
-        for (variant, reports) in variants.iter().zip(&mut reports) {
+        let variants = chosen(args, &base)?;
+        outcomes.resize_with(variants.len(), Vec::new);
+        for (variant, outcomes) in variants.iter().zip(&mut outcomes) {
             eprintln!("note: {} with seed {seed}", variant.name);
-            reports.push(train(args, &source, &pairs, variant, seed)?);
+            outcomes.push(outcome(train(args, &source, &pairs, variant, seed))?);
         }
         names = variants.into_iter().map(|variant| variant.name).collect();
     }
-    let lines = names.into_iter().zip(&reports);
+    let lines = names.into_iter().zip(outcomes);
     let lines: Vec<Line> = lines
-        .map(|(name, reports)| Line::new(name, &args.seeds.0, reports))
+        .map(|(name, outcomes)| line(name, &args.seeds.0, outcomes))
         .collect::<Result<_, _>>()?;
     for line in lines.iter().filter(|_| output == Output::Json) {
         output.result(line, "")?;
@@ -94,9 +102,40 @@ pub fn run(args: &SweepArgs, output: Output) -> anyhow::Result<()> {
     Ok(output.line(table::markdown(&lines))?)
 }
 
+/// What became of a run: its report, or why it cannot be had.
+type Outcome = Result<Report, String>;
+
+/// Takes a size that a method cannot reach for a result; other errors stay errors.
+fn outcome(trained: anyhow::Result<Report>) -> anyhow::Result<Outcome> {
+    match trained {
+        Ok(report) => Ok(Ok(report)),
+        Err(error) => match error.downcast_ref::<TrainError>() {
+            Some(refused @ (TrainError::Budget { .. } | TrainError::Setting { .. })) => {
+                eprintln!("note: {refused}");
+                Ok(Err(refused.to_string()))
+            }
+            _ => Err(error),
+        },
+    }
+}
+
+/// The line of a variant, refused if it was with any seed.
+fn line(variant: String, seeds: &[u64], outcomes: Vec<Outcome>) -> Result<Line, MetricError> {
+    let reports: Result<Vec<Report>, String> = outcomes.into_iter().collect();
+    Ok(match reports {
+        Ok(reports) => Line::Trained(Box::new(Trained::new(variant, seeds, &reports)?)),
+        Err(refused) => Line::Refused { variant, refused },
+    })
+}
+
 /// The variants that were asked for.
-fn chosen(base: &Config, names: &[String]) -> Result<Vec<Variant>, BadInput> {
-    let all = variants::all(base.model.dim);
+fn chosen(args: &SweepArgs, base: &Config) -> Result<Vec<Variant>, BadInput> {
+    let names = &args.variants;
+    let all = if args.at.is_empty() {
+        variants::all(base.model.dim)
+    } else {
+        variants::at(&args.at)
+    };
     if let Some(unknown) = names
         .iter()
         .find(|name| all.iter().all(|v| v.name != **name))
@@ -171,6 +210,13 @@ fn resumed(
     }
     slimbed_train::resume(&saved, &source.dataset, device)
         .with_context(|| format!("cannot go on with {}", folder.display()))
+}
+
+fn parse_percent(text: &str) -> Result<f64, String> {
+    let percent: Option<f64> = text.trim().parse().ok();
+    percent
+        .filter(|percent| *percent > 0.0 && *percent <= 100.0)
+        .ok_or_else(|| "expected per cent above 0 and at most 100, like 25,10,5,1".to_owned())
 }
 
 fn parse_seeds(text: &str) -> Result<Seeds, String> {

@@ -6,9 +6,24 @@ use slimbed_train::Report;
 
 use crate::output::human_bytes;
 
+/// What became of one variant.
+#[derive(Debug, Serialize)]
+#[serde(untagged)]
+pub enum Line {
+    /// It was trained with every seed.
+    Trained(Box<Trained>),
+    /// It cannot be had.
+    Refused {
+        /// Its name.
+        variant: String,
+        /// Why.
+        refused: String,
+    },
+}
+
 /// One variant over all seeds.
 #[derive(Debug, Serialize)]
-pub struct Line {
+pub struct Trained {
     /// Its name.
     pub variant: String,
     /// Seeds of its runs.
@@ -25,7 +40,7 @@ pub struct Line {
     pub train_secs: MeanStd,
 }
 
-impl Line {
+impl Trained {
     /// Puts the runs of a variant together.
     ///
     /// # Errors
@@ -49,8 +64,8 @@ impl Line {
 pub fn markdown(lines: &[Line]) -> String {
     let header = "| variant | test AUC | test logloss | file | tables | training |\n\
                   |---|---|---|---|---|---|\n";
-    let line = |line: &Line| {
-        format!(
+    let line = |line: &Line| match line {
+        Line::Trained(line) => format!(
             "| {} | {} | {} | {} | {} | {:.1} s |\n",
             line.variant,
             spread(line.test_auc),
@@ -58,7 +73,8 @@ pub fn markdown(lines: &[Line]) -> String {
             human_bytes(line.artefact_bytes.mean as u64),
             human_bytes(line.table_bytes.mean as u64),
             line.train_secs.mean,
-        )
+        ),
+        Line::Refused { variant, refused } => format!("| {variant} | {refused} | | | | |\n"),
     };
     header.to_owned() + &lines.iter().map(line).collect::<String>()
 }

@@ -1,5 +1,7 @@
 //! What a sweep trains.
 
+use slimbed_train::MethodKind;
+
 /// One line of the table: a name and the settings behind it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Variant {
@@ -37,6 +39,31 @@ pub fn all(dim: usize) -> Vec<Variant> {
             format!("mlet.inner_dim={}", 4 * dim),
         ];
         variants.push(variant(&format!("mlet-{fraction}th"), &settings));
+    }
+    variants
+}
+
+/// Every method and baseline at the same bytes: for each of `percents` the tables may take so many per cent of their
+/// dense bytes. In front of them the plain tables, exact and with the values that are stored otherwise.
+pub fn at(percents: &[f64]) -> Vec<Variant> {
+    let stored = |values: &str| {
+        variant(
+            &format!("plain-{values}"),
+            &[format!("export.values={values}")],
+        )
+    };
+    let mut variants = vec![stored("f32"), stored("int8"), stored("int4")];
+    for percent in percents {
+        let reduced = MethodKind::ALL
+            .iter()
+            .filter(|kind| **kind != MethodKind::None);
+        variants.extend(reduced.map(|kind| {
+            let settings = [
+                format!("method.name={}", kind.name()),
+                format!("method.ratio={}", 100.0 / percent),
+            ];
+            variant(&format!("{}-at-{percent}", kind.name()), &settings)
+        }));
     }
     variants
 }
@@ -84,7 +111,7 @@ mod tests {
 
     #[test]
     fn every_variant_has_settings_that_exist() {
-        for variant in all(10) {
+        for variant in all(10).into_iter().chain(at(&[25.0, 0.5])) {
             let pairs = variant.pairs.iter();
             let layers: Vec<_> = pairs
                 .map(|pair| slimbed_train::parse_pair(pair).unwrap())

@@ -12,7 +12,7 @@ use slimbed_baselines::{
 use slimbed_mlet::MletSettings;
 use slimbed_pep::PepSettings;
 
-use crate::{ExportConfig, MethodConfig, MethodKind, Schedule, TrainError};
+use crate::{ExportConfig, MethodConfig, Schedule, TrainError};
 
 /// Every setting of a run; the resolved form is saved beside its results.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -355,19 +355,6 @@ impl TrainConfig {
 }
 
 impl Config {
-    /// Whether the method has to know how far it goes, and the settings of its own do not say.
-    pub(crate) fn needs_target(&self) -> bool {
-        match self.method.name {
-            MethodKind::Pep | MethodKind::MletPep | MethodKind::Magnitude | MethodKind::Hash => {
-                true
-            }
-            MethodKind::Deeplight => true,
-            MethodKind::Qr => self.qr.divisor == 0,
-            MethodKind::Cutoff => self.cutoff.min_count == 0,
-            _ => false,
-        }
-    }
-
     /// Checks every value that a type does not.
     ///
     /// # Errors

@@ -12,11 +12,12 @@
 
 mod net;
 mod settings;
+mod state;
 
 use rayon::prelude::*;
 use slimbed_embedding::{
     BatchIndex, EmbeddingError, EmbeddingLayer, FieldTables, IdBatch, Pooling, SavedState, Stage,
-    StateTensor, StateValues, StepSize, TrainedRows, expand, reduce, sum_of_squares,
+    StateTensor, StepSize, TrainedRows, expand, reduce, sum_of_squares,
 };
 use slimbed_fused::{DenseRule, FlatOptimizer, WeightDecay};
 use slimbed_rng::Seed;
@@ -33,11 +34,6 @@ const CHUNK: usize = 256;
 /// weights are.
 const HALVINGS: usize = 40;
 const MOST_TILT: f32 = 1e4;
-
-/// Names of the tensors of the controller.
-const WEIGHTS: &str = "autoemb/weights";
-const STEP: &str = "autoemb/step";
-const TILT: &str = "autoemb/tilt";
 
 /// Rows whose size a controller chooses softly in training, and hard in lookups.
 #[derive(Debug)]
@@ -405,66 +401,12 @@ impl EmbeddingLayer for AutoEmbEmbedding {
     }
 
     fn state(&self) -> Vec<StateTensor<'_>> {
-        let floats = |name: String, values| StateTensor {
-            name,
-            n_rows: 1,
-            dim: <[f32]>::len(values),
-            values: StateValues::F32(values),
-        };
-        let mut state: Vec<_> = self.rows.state().collect();
-        state.push(floats(WEIGHTS.into(), &self.net.weights));
-        let slots = DenseRule::ADAM.slots().iter().zip(self.optimizer.kept());
-        state.extend(slots.map(|(slot, kept)| floats(format!("{WEIGHTS}/{slot}"), kept)));
-        state.push(floats(TILT.into(), &self.tilt));
-        state.push(StateTensor {
-            name: STEP.into(),
-            n_rows: 1,
-            dim: 2,
-            values: StateValues::U32(&self.step),
-        });
-        state
+        self.rows.state().chain(self.controller_state()).collect()
     }
 
     fn restore(&mut self, saved: &dyn SavedState) -> Result<(), EmbeddingError> {
         self.stage = Stage::Forward;
-        let n = self.net.weights.len();
-        let weights = floats(saved, WEIGHTS, n)?.to_vec();
-        let slots = DenseRule::ADAM.slots().iter();
-        let kept = slots.map(|slot| floats(saved, &format!("{WEIGHTS}/{slot}"), n));
-        let kept = kept.collect::<Result<Vec<_>, _>>()?;
-        let tilt = floats(saved, TILT, 1)?[0];
-        let Some(StateValues::U32(&[low, high])) = saved.find(STEP).map(|found| found.values)
-        else {
-            return Err(mismatch(STEP, "2 integers"));
-        };
-        if !self
-            .optimizer
-            .resume(u64::from(low) | u64::from(high) << 32, &kept)
-        {
-            return Err(mismatch(WEIGHTS, "the values of the optimiser"));
-        }
-        self.net.weights = weights;
-        (self.tilt, self.step) = ([tilt], [low, high]);
+        self.restore_controller(saved)?;
         self.rows.restore(saved)
-    }
-}
-
-/// The values of a tensor `[1, n]`.
-fn floats<'a>(
-    saved: &'a dyn SavedState,
-    name: &str,
-    n: usize,
-) -> Result<&'a [f32], EmbeddingError> {
-    match saved.find(name).map(|found| found.values) {
-        Some(StateValues::F32(values)) if values.len() == n => Ok(values),
-        _ => Err(mismatch(name, &format!("{n} floats"))),
-    }
-}
-
-fn mismatch(name: &str, expected: &str) -> EmbeddingError {
-    EmbeddingError::StateMismatch {
-        name: name.into(),
-        expected: expected.into(),
-        found: "something else, or nothing".into(),
     }
 }

@@ -197,7 +197,8 @@ fn made_rows_have_the_variance_of_plain_ones() {
         let qr: QrSettings = serde_json::from_str(&json).unwrap();
         let plan = qr.plan(&[n_rows], DIM, 0);
         let layer =
-            slimbed_baselines::SharedEmbedding::new(&[field.clone()], &plan, &settings).unwrap();
+            slimbed_baselines::SharedEmbedding::new(std::slice::from_ref(&field), &plan, &settings)
+                .unwrap();
         let rows = all_rows(&layer).swap_remove(0);
         let squares: f64 = rows.iter().map(|&x| f64::from(x).powi(2)).sum();
         let variance = squares / rows.len() as f64;

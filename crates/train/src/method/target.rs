@@ -5,7 +5,7 @@ use slimbed_data::Dataset;
 use slimbed_rng::Seed;
 
 use super::file_size::FileSize;
-use crate::{Config, MethodConfig, TrainError};
+use crate::{Config, MethodConfig, MethodKind, TrainError};
 
 /// The share that is kept where nothing is said.
 const DEFAULT_KEEP: f64 = 0.1;
@@ -46,7 +46,7 @@ impl Target {
             }),
             MethodConfig { ratio, .. } if ratio > 0.0 => Some(Self::Tables((dense / ratio) as u64)),
             MethodConfig { keep, .. } if keep > 0.0 => Some(Self::share(keep, n_values)),
-            _ if config.needs_target() => Some(Self::share(DEFAULT_KEEP, n_values)),
+            _ if needs_target(config) => Some(Self::share(DEFAULT_KEEP, n_values)),
             _ => None,
         })
     }
@@ -137,6 +137,17 @@ impl Target {
             smallest,
             what,
         }
+    }
+}
+
+/// Whether the method has to know how far it goes, and the settings of its own do not say.
+fn needs_target(config: &Config) -> bool {
+    match config.method.name {
+        MethodKind::Pep | MethodKind::MletPep | MethodKind::Magnitude | MethodKind::Hash => true,
+        MethodKind::Deeplight => true,
+        MethodKind::Qr => config.qr.divisor == 0,
+        MethodKind::Cutoff => config.cutoff.min_count == 0,
+        _ => false,
     }
 }
 

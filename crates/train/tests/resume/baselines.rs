@@ -165,13 +165,16 @@ fn runs_taken_back_to_their_last_phase_end_with_the_same_bits() {
         MethodKind::Qr,
         MethodKind::Uniform,
     ] {
-        let whole = world.finished(&format!("{}-whole", method.name()), &small(method));
-        let again = world.finished(&format!("{}-again", method.name()), &small(method));
+        let mut config = small(method);
+        (config.model.dim, config.method.keep) = (8, 0.5);
+        let whole = world.finished(&format!("{}-whole", method.name()), &config);
+        let again = world.finished(&format!("{}-again", method.name()), &config);
         for part in ["ckpt", "export"] {
             fs::remove_dir_all(again.dir().path().join(part)).unwrap();
         }
         fs::remove_file(again.dir().report()).unwrap();
         let dim = again.config().model.dim;
+        assert_eq!(dim, if method == MethodKind::Uniform { 4 } else { 8 });
         resume(&again, &world.dataset, &Device::Cpu).unwrap();
         assert_eq!(again.config().model.dim, dim);
         let model = |run: &slimbed_train::SavedRun| fs::read(run.dir().artefact()).unwrap();

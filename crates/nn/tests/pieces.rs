@@ -203,7 +203,8 @@ proptest! {
         close("first-order weights", &fast.d_first_order, &slow.d_first_order, least);
         for (fast, slow) in fast.gradients.iter().zip(&slow.gradients) {
             assert_eq!(&fast.name, &slow.name);
-            close(&fast.name, &fast.values, &slow.values, least);
+            // The terms of a bias are |σ − y|, about ½ in the mean: they too may all but cancel.
+            close(&fast.name, &fast.values, &slow.values, least.max(0.01));
         }
     }
 }

@@ -211,7 +211,7 @@ fn a_model_is_chosen_by_its_name_and_its_file_shows_every_table() {
         assert_eq!(embedding["n_rows"], weight["n_rows"]);
     }
     let evaluated = json(dir.path(), &["eval", &run]);
-    assert_eq!(evaluated["test"]["auc"], report["test_auc"]);
+    assert_eq!(evaluated["metrics"]["auc"], report["test_auc"]);
 }
 
 #[test]

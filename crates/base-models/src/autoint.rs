@@ -3,13 +3,13 @@
 use serde::{Deserialize, Serialize};
 use slimbed_fused::{Activation, FusedError, LinearInit, Network, Value};
 
-use crate::parts::{deep_term, features};
+use crate::parts::{deep_term, features, linear_term};
 
 /// AutoInt (arXiv 1810.11921): multi-head self-attention over the embeddings of the fields.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct AutoIntConfig {
-    /// Number of dense features; they enter the last layer and the MLP, not the attention.
+    /// Number of dense features; they have a linear term and enter the MLP, not the attention.
     pub n_dense: usize,
     /// Number of categorical fields.
     pub n_fields: usize,
@@ -32,7 +32,7 @@ pub struct AutoIntConfig {
 impl AutoIntConfig {
     /// The network: parameters `attention.<i>.weight` (query, key, value and residual matrices, see
     /// [`attention`](slimbed_fused::NetworkBuilder::attention)), `logit.{weight,bias}` and
-    /// `mlp.<i>.{weight,bias}`, initialised by Xavier's rule.
+    /// `mlp.<i>.{weight,bias}`, initialised by Xavier's rule, and `linear.weight` `[1, n_dense]`, which starts at 0.
     ///
     /// # Errors
     /// When a size is 0 or the dropout rate is not in `[0, 1)`.
@@ -46,15 +46,14 @@ impl AutoIntConfig {
             let name = format!("attention.{i}");
             x = network.attention(&name, x, self.n_fields, self.heads, self.head_dim)?;
         }
-        if self.n_dense > 0 {
-            x = network.concat(&[Value::DENSE, x])?;
-        }
-        let mut logit = network.linear("logit", x, 1, LinearInit::Xavier, Activation::None)?;
+        let mut terms =
+            vec![network.linear("logit", x, 1, LinearInit::Xavier, Activation::None)?];
+        terms.extend(linear_term(&mut network, self.n_dense)?);
         if !self.hidden.is_empty() {
             let x = features(&mut network, self.n_dense)?;
-            let deep = deep_term(&mut network, x, &self.hidden, self.dropout)?;
-            logit = network.sum(&[logit, deep])?;
+            terms.push(deep_term(&mut network, x, &self.hidden, self.dropout)?);
         }
+        let logit = network.sum(&terms)?;
         network.finish(logit)
     }
 }

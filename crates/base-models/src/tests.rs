@@ -130,8 +130,9 @@ fn parameters_are_those_of_the_formulas() {
         [
             ("attention.0.weight", vec![24, 5]),
             ("attention.1.weight", vec![24, 6]),
-            ("logit.weight", vec![1, 27]),
+            ("logit.weight", vec![1, 24]),
             ("logit.bias", vec![1]),
+            ("linear.weight", vec![1, 3]),
         ]
     );
 }

@@ -69,7 +69,8 @@ impl World {
 
     /// A finished run.
     pub fn finished(&self, name: &str, config: &Config) -> SavedRun {
-        slimbed_train::run(&self.request(name, config)).unwrap();
+        let ended = slimbed_train::run(&self.request(name, config));
+        ended.unwrap_or_else(|error| panic!("{name}: {error}"));
         SavedRun::open(&self.folder.path().join("runs").join(name)).unwrap()
     }
 }

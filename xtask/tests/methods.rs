@@ -90,6 +90,33 @@ fn a_sweep_is_completed_by_the_same_command() {
 }
 
 #[test]
+fn a_sweep_at_the_same_bytes_says_who_cannot_get_there() {
+    let dir = tempfile::tempdir().unwrap();
+    let names = "plain-f32,hash-at-60,uniform-at-60,uniform-at-0.01";
+    let sweep = [
+        "sweep",
+        "--seeds",
+        "1",
+        "--at",
+        "60,0.01",
+        "--variants",
+        names,
+    ];
+    let arguments = [&sweep, SMALL.as_slice()].concat();
+    let found = lines(dir.path(), &arguments);
+    let bytes = |i: usize| found[i]["table_bytes"]["mean"].as_f64().unwrap();
+    for reduced in [1, 2] {
+        assert!(bytes(reduced) <= 0.6 * bytes(0), "{}", found[reduced]);
+    }
+    let refused = found[3]["refused"].as_str().unwrap();
+    assert!(
+        refused.contains("expected a budget of at least"),
+        "{refused}"
+    );
+    assert_eq!(lines(dir.path(), &arguments), found);
+}
+
+#[test]
 fn budgets_are_kept_to_and_impossible_ones_named() {
     let dir = tempfile::tempdir().unwrap();
     let train = ["train", "--method", "magnitude,hash"];

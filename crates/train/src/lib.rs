@@ -55,7 +55,7 @@ pub use error::TrainError;
 pub use export::export;
 pub use export_config::ExportConfig;
 pub use learner::{Learner, Ones, Rates, StepResult, id_batch, inputs};
-pub use method::{MethodConfig, MethodKind, PhaseRecord, Retrain};
+pub use method::{MethodConfig, MethodKind, PhaseRecord, Retrain, with_fitted_dim};
 pub use models::load_model;
 pub use observer::{Flow, Observer, StepEvent, ValidationEvent};
 pub use progress::Watched;

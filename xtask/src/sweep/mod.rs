@@ -9,7 +9,9 @@ use anyhow::Context;
 use clap::Args;
 use slimbed_eval::MetricError;
 use slimbed_rng::Seed;
-use slimbed_train::{Config, Report, RunRequest, SavedRun, TrainError, parse_pair, resolve};
+use slimbed_train::{
+    Config, Report, RunRequest, SavedRun, TrainError, parse_pair, resolve, with_fitted_dim,
+};
 
 use crate::device::DeviceArg;
 use crate::failure::BadInput;
@@ -179,6 +181,7 @@ fn train(
     let config = resolve(&layers)?;
     let folder = args.runs.join(&name);
     if folder.exists() {
+        let config = with_fitted_dim(&source.dataset, &config, Seed::new(seed))?;
         return resumed(&folder, &config, source, &device);
     }
     let request = RunRequest {

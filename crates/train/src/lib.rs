@@ -9,6 +9,7 @@
 //!
 //! Settings come in layers ([`resolve`]): defaults, recipe, `key=value` pairs.
 
+mod check;
 mod checkpoint;
 mod config;
 mod dense;
@@ -19,6 +20,7 @@ mod export;
 mod export_config;
 mod learner;
 mod method;
+mod model_config;
 mod models;
 mod observer;
 mod progress;
@@ -45,8 +47,8 @@ pub use checkpoint::{
     Header, LossLog, Phase, Position, load as load_checkpoint, save as save_checkpoint,
 };
 pub use config::{
-    Config, DenseOptimizerKind, EmbeddingInit, EngineKind, ModelConfig, ModelKind, PrecisionKind,
-    ScheduleKind, SparseOptimizerKind, TrainConfig,
+    Config, DenseOptimizerKind, EmbeddingInit, EngineKind, PrecisionKind, ScheduleKind,
+    SparseOptimizerKind, TrainConfig,
 };
 pub use dense::{DenseNetwork, Engine};
 pub use early_stop::{EarlyStop, Verdict};
@@ -56,6 +58,7 @@ pub use export::export;
 pub use export_config::ExportConfig;
 pub use learner::{Learner, Ones, Rates, StepResult, id_batch, inputs};
 pub use method::{MethodConfig, MethodKind, PhaseRecord, Retrain, with_fitted_dim};
+pub use model_config::{ModelConfig, ModelKind};
 pub use models::load_model;
 pub use observer::{Flow, Observer, StepEvent, ValidationEvent};
 pub use progress::Watched;

@@ -66,7 +66,7 @@ pub use proof::{Proof, byte_card, part_bytes, prove};
 pub use recorder::Recorder;
 pub use report::Report;
 pub use restore::CheckpointPaths;
-pub use run::{RunRequest, rebuild_exact, resume, run, singular_values};
+pub use run::{RunRequest, best_learner, rebuild_exact, resume, run, singular_values};
 pub use run_dir::{RunDir, RunLock};
 pub use run_info::RunInfo;
 pub use saved_run::{SavedRun, Standing};

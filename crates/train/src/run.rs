@@ -20,7 +20,9 @@ use crate::proof::{Proof, prove};
 use crate::recorder::Recorder;
 use crate::run_dir::{run_file, write_json};
 use crate::ship::{ShipRequest, ship};
-use crate::{Config, Outcome, Report, RunDir, RunInfo, SavedRun, Standing, TrainError, Trainer};
+use crate::{
+    Config, Learner, Outcome, Report, RunDir, RunInfo, SavedRun, Standing, TrainError, Trainer,
+};
 
 /// What a run is to do.
 #[derive(Clone, Debug)]
@@ -109,6 +111,20 @@ pub fn rebuild_exact(
     job.export(trainer, best_step, path)
 }
 
+/// The network and the tables of a finished run as they were in training at its best step, from its checkpoint.
+///
+/// # Errors
+/// As [`rebuild_exact`].
+pub fn best_learner(
+    saved: &SavedRun,
+    dataset: &Dataset,
+    device: &Device,
+) -> Result<Learner, TrainError> {
+    let job = Job::of(saved, dataset, device);
+    let (trainer, _) = job.best_trainer(saved)?;
+    Ok(trainer.into_learner())
+}
+
 /// Singular values of the largest tables of a finished MLET run, falling: of the rows that were trained, and of the
 /// folded ones; each with the field's name.
 ///
@@ -118,11 +134,11 @@ pub fn singular_values(
     saved: &SavedRun,
     dataset: &Dataset,
 ) -> Result<Vec<(String, Vec<f64>)>, TrainError> {
-    let job = Job::of(saved, dataset, &Device::Cpu);
-    let (trainer, _) = job.best_trainer(saved)?;
-    let layer: &dyn Any = trainer.learner().embedding.as_ref();
+    let learner = best_learner(saved, dataset, &Device::Cpu)?;
+    let layer: &dyn Any = learner.embedding.as_ref();
     let Some(mlet) = layer.downcast_ref::<MletEmbedding>() else {
-        return Err(run_file(job.dir.path(), "expected a run of method mlet"));
+        let folder = saved.dir().path();
+        return Err(run_file(folder, "expected a run of method mlet"));
     };
     let mut fields: Vec<_> = dataset.fields().iter().enumerate().collect();
     fields.sort_by_key(|(_, field)| std::cmp::Reverse(field.n_rows));

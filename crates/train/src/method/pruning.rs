@@ -105,7 +105,7 @@ impl Job<'_> {
         dense: &Path,
     ) -> Result<Box<dyn EmbeddingLayer>, TrainError> {
         let rows = trained_rows(self.dataset, self.config, self.seed, Some(dense))?;
-        let n_kept = self.fitted(&StoredTables::open(dense)?, self.target()?)?;
+        let n_kept = self.fitted(&self.embeddings_at(dense)?, self.target()?)?;
         let n_steps = self.steps_per_epoch() * self.config.train.epochs;
         let schedule = self.config.deeplight.schedule(n_kept, n_steps)?;
         Ok(Box::new(DeepLightEmbedding::new(rows, schedule)))
@@ -140,6 +140,11 @@ impl Job<'_> {
         }
     }
 
+    /// The tables of an artefact without the first-order weights behind them.
+    fn embeddings_at(&self, path: &Path) -> Result<StoredTables, TrainError> {
+        Ok(StoredTables::open(path)?.first(self.dataset.fields().len()))
+    }
+
     /// How many values of `tables` the target has room for when the smallest are dropped.
     fn fitted(&self, tables: &StoredTables, target: Target) -> Result<u64, TrainError> {
         let file = FileSize::new(self.dataset, self.config, self.seed)?;
@@ -162,7 +167,7 @@ impl Job<'_> {
         let target = self.target()?;
         let kept = kept_file(dense.parent().unwrap_or(dense), target);
         if !kept.is_file() {
-            let tables = StoredTables::open(dense)?.first(self.dataset.fields().len());
+            let tables = self.embeddings_at(dense)?;
             let n_kept = self.fitted(&tables, target)?;
             let training = json!({"method": "magnitude", "phase": "dense", "n_kept": n_kept});
             write_kept(&kept, &self.pruned(&tables, n_kept)?, training)?;

@@ -7,6 +7,7 @@ use slimbed_amtl::{AmtlEmbedding, ZeroSize};
 use slimbed_baselines::AutoEmbEmbedding;
 use slimbed_embedding::{EmbeddingError, EmbeddingLayer};
 
+use super::config::MethodKind;
 use super::file_size::FileSize;
 use super::ledger::{PhaseRecord, record_of};
 use super::phase::Phase;
@@ -35,6 +36,7 @@ impl Job<'_> {
         config.train.patience = 0;
         let n_steps = self.steps_per_epoch() * config.train.epochs;
         let layer = layer(&config, n_steps)?;
+        self.check_sizes(layer.as_ref(), target)?;
         let dense = self.warm_start();
         let phase = Phase {
             name: "sizes",
@@ -51,24 +53,34 @@ impl Job<'_> {
         Ok(file)
     }
 
+    /// Refuses a target of fewer values than the smallest sizes have.
+    fn check_sizes(
+        &self,
+        layer: &dyn EmbeddingLayer,
+        target: Option<Target>,
+    ) -> Result<(), TrainError> {
+        let least = self.least_sizes(layer);
+        match target {
+            Some(Target::Values(n_kept)) if n_kept < least => {
+                let setting = match self.config.method.name {
+                    MethodKind::Amtl => ", or amtl.zero_size=allowed",
+                    _ => "",
+                };
+                Err(TrainError::Setting {
+                    key: "method.keep".into(),
+                    expected: format!(
+                        "{least} values or more, the smallest size of every row{setting}"
+                    ),
+                    found: n_kept.to_string(),
+                    hint: String::new(),
+                })
+            }
+            _ => Ok(()),
+        }
+    }
+
     fn fit_sizes(&self, layer: &mut dyn EmbeddingLayer, target: Target) -> Result<(), TrainError> {
         let least = self.least_sizes(layer);
-        if let Target::Values(n_kept) = target
-            && n_kept < least
-        {
-            let setting = match self.config.amtl.zero_size {
-                ZeroSize::Never if least == self.n_rows() => ", or amtl.zero_size=allowed",
-                _ => "",
-            };
-            return Err(TrainError::Setting {
-                key: "method.keep".into(),
-                expected: format!(
-                    "{least} values or more, the smallest size of every row{setting}"
-                ),
-                found: n_kept.to_string(),
-                hint: String::new(),
-            });
-        }
         let fields = source_fields(self.dataset, self.config.model.dim);
         let file = FileSize::new(self.dataset, self.config, self.seed)?;
         let n_kept = target.fit(self.n_values(), self.config, |n| {

@@ -11,7 +11,8 @@ use slimbed_train::{
     score_artefact,
 };
 
-use crate::world::{World, assert_same_files, config};
+use crate::stops::assert_same_files;
+use crate::world::{World, config};
 
 /// Every model, and the forms that differ.
 fn all() -> Vec<(String, Config)> {

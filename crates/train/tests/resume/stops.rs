@@ -1,6 +1,7 @@
 //! Stops at every place where a run looks up, and half-written files.
 
 use std::fs;
+use std::path::{Path, PathBuf};
 
 use candle_core::Device;
 use slimbed_train::{
@@ -8,7 +9,7 @@ use slimbed_train::{
     Standing, StepEvent, TrainError, Trainer, ValidationEvent, resume,
 };
 
-use crate::world::{SEED, World, assert_same_files, config};
+use crate::world::{SEED, World, config};
 
 /// Lets `left` calls through and fails the next: the run ends there as if it had been killed.
 pub struct Stopper {
@@ -67,6 +68,24 @@ pub fn train(
         left: n_calls,
     };
     trainer.run(&paths, &mut stopper)
+}
+
+/// What has to be the same, byte for byte.
+fn files(run: &Path) -> [PathBuf; 4] {
+    [
+        "metrics.jsonl",
+        "ckpt/best.safetensors",
+        "ckpt/last.safetensors",
+        "export/model.safetensors",
+    ]
+    .map(|name| run.join(name))
+}
+
+pub fn assert_same_files(expected: &Path, found: &Path, when: &str) {
+    for (expected, found) in files(expected).iter().zip(&files(found)) {
+        let same = fs::read(expected).unwrap() == fs::read(found).unwrap();
+        assert!(same, "{when}: {} differs", found.display());
+    }
 }
 
 fn assert_same_outcome(expected: &Report, found: &Report) {

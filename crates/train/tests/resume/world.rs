@@ -1,7 +1,6 @@
 //! Small data and small runs on it.
 
 use std::fs;
-use std::path::{Path, PathBuf};
 
 use candle_core::Device;
 use serde_json::Map;
@@ -96,22 +95,4 @@ pub fn config() -> Config {
     train.checkpoint_every = 5;
     train.log_every = 3;
     config
-}
-
-/// What has to be the same, byte for byte.
-pub fn files(run: &Path) -> [PathBuf; 4] {
-    [
-        "metrics.jsonl",
-        "ckpt/best.safetensors",
-        "ckpt/last.safetensors",
-        "export/model.safetensors",
-    ]
-    .map(|name| run.join(name))
-}
-
-pub fn assert_same_files(expected: &Path, found: &Path, when: &str) {
-    for (expected, found) in files(expected).iter().zip(&files(found)) {
-        let same = fs::read(expected).unwrap() == fs::read(found).unwrap();
-        assert!(same, "{when}: {} differs", found.display());
-    }
 }

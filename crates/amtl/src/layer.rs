@@ -2,8 +2,8 @@
 
 use rayon::prelude::*;
 use slimbed_embedding::{
-    BatchIndex, EmbeddingError, EmbeddingLayer, FieldTables, IdBatch, Pooling, SavedState, Stage,
-    StateTensor, StepSize, TrainedRows, expand, reduce, sum_of_squares,
+    BatchIndex, EmbeddingError, EmbeddingLayer, FieldTables, IdBatch, LayerShape, SavedState,
+    Stage, StateTensor, StepSize, TrainedRows, expand, reduce, sum_of_squares,
 };
 use slimbed_rng::Seed;
 
@@ -154,20 +154,8 @@ impl Learned {
 }
 
 impl EmbeddingLayer for AmtlEmbedding {
-    fn n_fields(&self) -> usize {
-        self.rows.tables().len()
-    }
-
-    fn dim(&self) -> usize {
-        self.rows.dim()
-    }
-
-    fn n_rows(&self, f: usize) -> usize {
-        self.rows.tables()[f].n_rows()
-    }
-
-    fn pooling(&self) -> &[Pooling] {
-        self.rows.pooling()
+    fn shape(&self) -> &LayerShape {
+        self.rows.shape()
     }
 
     fn forward(&mut self, ids: &IdBatch<'_>, out: &mut [f32]) -> Result<(), EmbeddingError> {

@@ -2,8 +2,9 @@
 
 use slimbed_compact::{cut_row, hashed_row};
 use slimbed_embedding::{
-    BatchIndex, Combine, EmbeddingError, EmbeddingLayer, FieldSpec, FieldTables, IdBatch, Pooling,
-    RowSettings, SavedState, Sharing, Stage, StateTensor, StepSize, TrainedRows, expand, reduce,
+    BatchIndex, Combine, EmbeddingError, EmbeddingLayer, FieldSpec, FieldTables, IdBatch,
+    LayerShape, RowSettings, SavedState, Sharing, Stage, StateTensor, StepSize, TrainedRows,
+    expand, reduce,
 };
 
 use crate::plan::FieldPlan;
@@ -18,9 +19,7 @@ const CLOCK: &str = "clock";
 /// share a row of a table, in the order of the ids. A field without sharing is the plain table, bit for bit.
 #[derive(Debug)]
 pub struct SharedEmbedding {
-    dim: usize,
-    n_rows: Vec<usize>,
-    pooling: Vec<Pooling>,
+    shape: LayerShape,
     sharing: Vec<Sharing>,
     first: SharedTables,
     /// Remainders; empty tables for the other fields.
@@ -60,9 +59,7 @@ impl SharedEmbedding {
         };
         let has_two = plan.iter().any(|field| field.parts.len() > 1);
         let mut layer = Self {
-            dim: settings.dim,
-            n_rows: fields.iter().map(|field| field.n_rows).collect(),
-            pooling: fields.iter().map(|field| field.pooling).collect(),
+            shape: LayerShape::new(fields, settings.dim),
             sharing: plan.iter().map(|field| field.sharing).collect(),
             first: part(0)?,
             second: has_two.then(|| part(1)).transpose()?,
@@ -114,7 +111,7 @@ impl SharedEmbedding {
             let Sharing::QuotientRemainder { combine, .. } = sharing else {
                 continue;
             };
-            let plain = settings.init.std(self.n_rows[f], self.dim);
+            let plain = settings.init.std(self.shape.n_rows[f], self.shape.dim);
             let stds = match combine {
                 Combine::Product => [plain, 1.0],
                 Combine::Sum => [plain * std::f32::consts::FRAC_1_SQRT_2; 2],
@@ -130,8 +127,8 @@ impl SharedEmbedding {
 
     /// Writes the rows of checked ids, pooled, to `out`.
     fn embed(&mut self, ids: &IdBatch<'_>, out: &mut [f32]) -> Result<(), EmbeddingError> {
-        ids.check(self.n_rows.iter().copied())?;
-        let expected = ids.n * self.n_fields() * self.dim;
+        ids.check(self.shape.n_rows.iter().copied())?;
+        let expected = ids.n * self.n_fields() * self.shape.dim;
         if out.len() != expected {
             return Err(EmbeddingError::Length {
                 what: "embeddings",
@@ -140,15 +137,15 @@ impl SharedEmbedding {
             });
         }
         self.stage = Stage::Forward;
-        self.index.rebuild(ids, &self.pooling)?;
+        self.index.rebuild(ids, &self.shape.pooling)?;
         self.take()?;
         // Room for the most unique ids there can be: it stops growing with the batch.
-        grow(&mut self.unique, self.index.n_ids() * self.dim);
-        let n = self.index.n_unique() * self.dim;
+        grow(&mut self.unique, self.index.n_ids() * self.shape.dim);
+        let n = self.index.n_unique() * self.shape.dim;
         let mut unique = std::mem::take(&mut self.unique);
-        let size = |f: usize| self.index.rows(f).len() * self.dim;
+        let size = |f: usize| self.index.rows(f).len() * self.shape.dim;
         let leaf = |f: usize, out: &mut [f32]| {
-            for (u, out) in out.chunks_exact_mut(self.dim).enumerate() {
+            for (u, out) in out.chunks_exact_mut(self.shape.dim).enumerate() {
                 let second = self.second.as_ref().filter(|_| self.is_composed(f));
                 let second = second.map_or(&[][..], |second| second.row(f, u));
                 combine(self.sharing[f], self.first.row(f, u), second, out);
@@ -156,7 +153,7 @@ impl SharedEmbedding {
         };
         each_field(0..self.n_fields(), &mut unique[..n], &size, &leaf);
         self.unique = unique;
-        expand(&self.unique[..n], &self.index, self.dim, out)
+        expand(&self.unique[..n], &self.index, self.shape.dim, out)
     }
 
     /// Finds the rows of the unique ids in the tables.
@@ -251,26 +248,14 @@ fn add_gradient(sharing: Sharing, part: usize, g: &[f32], other: &[f32], sum: &m
 }
 
 impl EmbeddingLayer for SharedEmbedding {
-    fn n_fields(&self) -> usize {
-        self.n_rows.len()
-    }
-
-    fn dim(&self) -> usize {
-        self.dim
-    }
-
-    fn n_rows(&self, f: usize) -> usize {
-        self.n_rows[f]
+    fn shape(&self) -> &LayerShape {
+        &self.shape
     }
 
     fn n_trained(&self) -> u64 {
         let tables = [0, 1].into_iter().filter_map(|i| self.part(i));
         let tables = tables.flat_map(|rows| rows.tables());
         tables.map(|table| table.values().len() as u64).sum()
-    }
-
-    fn pooling(&self) -> &[Pooling] {
-        &self.pooling
     }
 
     fn forward(&mut self, ids: &IdBatch<'_>, out: &mut [f32]) -> Result<(), EmbeddingError> {
@@ -282,7 +267,7 @@ impl EmbeddingLayer for SharedEmbedding {
     fn backward(&mut self, gradient: &[f32]) -> Result<(), EmbeddingError> {
         self.stage.check_backward()?;
         let Self {
-            dim,
+            shape,
             index,
             unique,
             first,
@@ -290,7 +275,7 @@ impl EmbeddingLayer for SharedEmbedding {
             sharing,
             ..
         } = self;
-        let (dim, n_ids) = (*dim, index.n_ids());
+        let (dim, n_ids) = (shape.dim, index.n_ids());
         let unique = &mut unique[..index.n_unique() * dim];
         reduce(gradient, index, dim, unique)?;
         let own = |f: usize, u: usize| &unique[(index.span(f).start + u) * dim..][..dim];
@@ -341,10 +326,10 @@ impl EmbeddingLayer for SharedEmbedding {
 
     fn write_rows(&self, f: usize, first: usize, out: &mut [f32]) {
         assert!(
-            first + out.len() / self.dim <= self.n_rows[f],
+            first + out.len() / self.shape.dim <= self.shape.n_rows[f],
             "rows of the field"
         );
-        for (id, out) in (first as u32..).zip(out.chunks_exact_mut(self.dim)) {
+        for (id, out) in (first as u32..).zip(out.chunks_exact_mut(self.shape.dim)) {
             self.write_row(f, id, out);
         }
     }

@@ -2,7 +2,7 @@
 
 use std::any::Any;
 
-use crate::{EmbeddingError, FieldTables, IdBatch, Pooling, SavedState, StateTensor};
+use crate::{EmbeddingError, FieldSpec, FieldTables, IdBatch, Pooling, SavedState, StateTensor};
 
 /// Embeddings of all fields of a model: what a reduction method implements.
 ///
@@ -10,14 +10,23 @@ use crate::{EmbeddingError, FieldTables, IdBatch, Pooling, SavedState, StateTens
 /// [`step`](Self::step). No call of a step may cost time or memory that grows with the number of rows,
 /// and none allocates once buffers have grown to the size of a batch.
 pub trait EmbeddingLayer: Any + Send {
+    /// Fields, rows and dim.
+    fn shape(&self) -> &LayerShape;
+
     /// Number of fields.
-    fn n_fields(&self) -> usize;
+    fn n_fields(&self) -> usize {
+        self.shape().n_rows.len()
+    }
 
     /// Size of the vectors handed to the model.
-    fn dim(&self) -> usize;
+    fn dim(&self) -> usize {
+        self.shape().dim
+    }
 
     /// Number of rows of field `f`.
-    fn n_rows(&self, f: usize) -> usize;
+    fn n_rows(&self, f: usize) -> usize {
+        self.shape().n_rows[f]
+    }
 
     /// Values that training keeps for the rows, optimiser state apart.
     fn n_trained(&self) -> u64 {
@@ -26,7 +35,9 @@ pub trait EmbeddingLayer: Any + Send {
     }
 
     /// How the bags of each field become one vector.
-    fn pooling(&self) -> &[Pooling];
+    fn pooling(&self) -> &[Pooling] {
+        &self.shape().pooling
+    }
 
     /// Writes the embeddings `[batch, fields, dim]` of a training batch to `out` and keeps what the
     /// gradient needs.
@@ -94,6 +105,28 @@ pub trait EmbeddingLayer: Any + Send {
     /// # Errors
     /// Names the first tensor that is missing or has another shape.
     fn restore(&mut self, saved: &dyn SavedState) -> Result<(), EmbeddingError>;
+}
+
+/// What a layer takes ids of, and what it hands over.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LayerShape {
+    /// Number of rows of each field: of its ids, whatever is stored of them.
+    pub n_rows: Vec<usize>,
+    /// How the bags of each field become one vector.
+    pub pooling: Vec<Pooling>,
+    /// Size of the vectors.
+    pub dim: usize,
+}
+
+impl LayerShape {
+    /// That of fields whose rows have `dim` values.
+    pub fn new(fields: &[FieldSpec], dim: usize) -> Self {
+        Self {
+            n_rows: fields.iter().map(|field| field.n_rows).collect(),
+            pooling: fields.iter().map(|field| field.pooling).collect(),
+            dim,
+        }
+    }
 }
 
 /// How far a step goes.

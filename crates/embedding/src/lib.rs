@@ -43,7 +43,7 @@ pub use gather::{gather, gather_rows};
 pub use ids::{Bags, IdBatch, Pooling};
 pub use index::BatchIndex;
 pub use init::RowInit;
-pub use layer::{EmbeddingLayer, StepSize};
+pub use layer::{EmbeddingLayer, LayerShape, StepSize};
 pub use lookup::{TableView, lookup};
 pub use mask::Mask;
 pub use masked::MaskedEmbedding;

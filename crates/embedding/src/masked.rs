@@ -1,7 +1,7 @@
 //! Dense tables whose masked values stay zero.
 
 use crate::{
-    EmbeddingError, EmbeddingLayer, FieldTables, IdBatch, Mask, PlainEmbedding, Pooling,
+    EmbeddingError, EmbeddingLayer, FieldTables, IdBatch, LayerShape, Mask, PlainEmbedding,
     SavedState, StateTensor, StepSize, TrainedRows,
 };
 
@@ -41,20 +41,8 @@ impl MaskedEmbedding {
 }
 
 impl EmbeddingLayer for MaskedEmbedding {
-    fn n_fields(&self) -> usize {
-        self.plain.n_fields()
-    }
-
-    fn dim(&self) -> usize {
-        self.plain.dim()
-    }
-
-    fn n_rows(&self, f: usize) -> usize {
-        self.plain.n_rows(f)
-    }
-
-    fn pooling(&self) -> &[Pooling] {
-        self.plain.pooling()
+    fn shape(&self) -> &LayerShape {
+        self.plain.shape()
     }
 
     fn forward(&mut self, ids: &IdBatch<'_>, out: &mut [f32]) -> Result<(), EmbeddingError> {

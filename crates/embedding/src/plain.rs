@@ -3,8 +3,8 @@
 use crate::error::check_length;
 use crate::parts::IDS_PER_TASK;
 use crate::{
-    BatchIndex, EmbeddingError, EmbeddingLayer, FieldTables, IdBatch, Pooling, RowSettings,
-    SavedState, Stage, StateTensor, StepSize, TrainedRows, reduce, sum_of_squares,
+    BatchIndex, EmbeddingError, EmbeddingLayer, FieldTables, IdBatch, LayerShape, Pooling,
+    RowSettings, SavedState, Stage, StateTensor, StepSize, TrainedRows, reduce, sum_of_squares,
 };
 
 /// What a layer has to know of one field.
@@ -80,20 +80,8 @@ impl PlainEmbedding {
 }
 
 impl EmbeddingLayer for PlainEmbedding {
-    fn n_fields(&self) -> usize {
-        self.rows.tables().len()
-    }
-
-    fn dim(&self) -> usize {
-        self.rows.dim()
-    }
-
-    fn n_rows(&self, f: usize) -> usize {
-        self.rows.tables()[f].n_rows()
-    }
-
-    fn pooling(&self) -> &[Pooling] {
-        self.rows.pooling()
+    fn shape(&self) -> &LayerShape {
+        self.rows.shape()
     }
 
     fn forward(&mut self, ids: &IdBatch<'_>, out: &mut [f32]) -> Result<(), EmbeddingError> {

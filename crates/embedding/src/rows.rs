@@ -5,16 +5,15 @@ use smallvec::SmallVec;
 
 use crate::lookup::pool_tables;
 use crate::{
-    BatchIndex, EmbeddingError, FieldSpec, IdBatch, Pooling, RowInit, SavedState, SparseOptimizer,
-    SparseRule, StateTensor, Table, TableView, gather,
+    BatchIndex, EmbeddingError, FieldSpec, IdBatch, LayerShape, Pooling, RowInit, SavedState,
+    SparseOptimizer, SparseRule, StateTensor, Table, TableView, gather,
 };
 
 /// One trained table a field, `[n_rows, dim]` with one dim for all or a width of its own, and the optimiser of all of them.
 #[derive(Debug)]
 pub struct TrainedRows {
     names: Vec<String>,
-    pooling: Vec<Pooling>,
-    dim: usize,
+    shape: LayerShape,
     tables: Vec<Table>,
     optimizer: SparseOptimizer,
 }
@@ -64,8 +63,7 @@ impl TrainedRows {
         let shapes = tables.iter().map(|table| (table.n_rows(), table.dim()));
         Ok(Self {
             names: fields.iter().map(|field| field.name.clone()).collect(),
-            pooling: fields.iter().map(|field| field.pooling).collect(),
-            dim: settings.dim,
+            shape: LayerShape::new(fields, settings.dim),
             optimizer: SparseOptimizer::new(settings.rule, settings.weight_decay, shapes)?,
             tables,
         })
@@ -76,14 +74,19 @@ impl TrainedRows {
         &self.names
     }
 
+    /// Fields, rows and dim, as a layer of plain tables has them.
+    pub fn shape(&self) -> &LayerShape {
+        &self.shape
+    }
+
     /// How the bags of each field become one vector.
     pub fn pooling(&self) -> &[Pooling] {
-        &self.pooling
+        &self.shape.pooling
     }
 
     /// That of the settings: the values of a row, unless tables were given widths of their own.
     pub fn dim(&self) -> usize {
-        self.dim
+        self.shape.dim
     }
 
     /// The tables.
@@ -103,7 +106,7 @@ impl TrainedRows {
 
     /// The tables as lookups take them.
     pub fn views(&self) -> SmallVec<[TableView<'_>; 32]> {
-        let tables = self.tables.iter().zip(&self.pooling);
+        let tables = self.tables.iter().zip(&self.shape.pooling);
         let views = tables.map(|(table, &pooling)| TableView {
             values: table.values(),
             dim: table.dim(),
@@ -122,7 +125,7 @@ impl TrainedRows {
 
     /// Pools the rows of checked ids to `out`, `[batch, fields, dim]`.
     pub(crate) fn pool(&self, ids: &IdBatch<'_>, out: &mut [f32]) {
-        pool_tables(&self.views(), ids, self.dim, out);
+        pool_tables(&self.views(), ids, self.shape.dim, out);
     }
 
     /// Copies the unique rows of a batch to `out`, `[U, dim]`.
@@ -130,7 +133,7 @@ impl TrainedRows {
     /// # Errors
     /// As [`gather`].
     pub fn gather(&self, index: &BatchIndex, out: &mut [f32]) -> Result<(), EmbeddingError> {
-        gather(&self.views(), index, self.dim, out)
+        gather(&self.views(), index, self.shape.dim, out)
     }
 
     /// Updates the unique rows of a batch with their gradients times `scale`: `[U_f, width]` of each table,

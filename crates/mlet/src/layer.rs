@@ -1,7 +1,7 @@
 //! The layer.
 
 use slimbed_embedding::{
-    BatchIndex, EmbeddingError, EmbeddingLayer, FieldSpec, FieldTables, IdBatch, Pooling,
+    BatchIndex, EmbeddingError, EmbeddingLayer, FieldSpec, FieldTables, IdBatch, LayerShape,
     RowSettings, SavedState, Stage, StateTensor, StepSize, TrainedRows, expand, gather_rows,
     reduce, sum_of_squares,
 };
@@ -272,25 +272,13 @@ impl Pass<'_> {
 }
 
 impl EmbeddingLayer for MletEmbedding {
-    fn n_fields(&self) -> usize {
-        self.rows.tables().len()
-    }
-
-    fn dim(&self) -> usize {
-        self.rows.dim()
-    }
-
-    fn n_rows(&self, f: usize) -> usize {
-        self.rows.tables()[f].n_rows()
+    fn shape(&self) -> &LayerShape {
+        self.rows.shape()
     }
 
     fn n_trained(&self) -> u64 {
         let rows = self.rows.tables().iter().map(|table| table.values().len());
         (rows.sum::<usize>() + self.projections.n_values()) as u64
-    }
-
-    fn pooling(&self) -> &[Pooling] {
-        self.rows.pooling()
     }
 
     fn forward(&mut self, ids: &IdBatch<'_>, out: &mut [f32]) -> Result<(), EmbeddingError> {

@@ -2,8 +2,8 @@
 
 use rayon::prelude::*;
 use slimbed_embedding::{
-    BatchIndex, EmbeddingError, EmbeddingLayer, FieldTables, IdBatch, Pooling, SavedState, Stage,
-    StateTensor, StepSize, TrainedRows, expand, reduce, sum_of_squares,
+    BatchIndex, EmbeddingError, EmbeddingLayer, FieldTables, IdBatch, LayerShape, SavedState,
+    Stage, StateTensor, StepSize, TrainedRows, expand, reduce, sum_of_squares,
 };
 
 use crate::shrink::{mask_gradient, shrink};
@@ -133,20 +133,8 @@ impl PepEmbedding {
 }
 
 impl EmbeddingLayer for PepEmbedding {
-    fn n_fields(&self) -> usize {
-        self.rows.tables().len()
-    }
-
-    fn dim(&self) -> usize {
-        self.rows.dim()
-    }
-
-    fn n_rows(&self, f: usize) -> usize {
-        self.rows.tables()[f].n_rows()
-    }
-
-    fn pooling(&self) -> &[Pooling] {
-        self.rows.pooling()
+    fn shape(&self) -> &LayerShape {
+        self.rows.shape()
     }
 
     fn forward(&mut self, ids: &IdBatch<'_>, out: &mut [f32]) -> Result<(), EmbeddingError> {

@@ -16,8 +16,8 @@ mod state;
 
 use rayon::prelude::*;
 use slimbed_embedding::{
-    BatchIndex, EmbeddingError, EmbeddingLayer, FieldTables, IdBatch, Pooling, SavedState, Stage,
-    StateTensor, StepSize, TrainedRows, expand, reduce, sum_of_squares,
+    BatchIndex, EmbeddingError, EmbeddingLayer, FieldTables, IdBatch, LayerShape, SavedState,
+    Stage, StateTensor, StepSize, TrainedRows, expand, reduce, sum_of_squares,
 };
 use slimbed_fused::{DenseRule, FlatOptimizer, WeightDecay};
 use slimbed_rng::Seed;
@@ -289,20 +289,8 @@ fn standardised(counts: &[u64]) -> Vec<f32> {
 }
 
 impl EmbeddingLayer for AutoEmbEmbedding {
-    fn n_fields(&self) -> usize {
-        self.rows.tables().len()
-    }
-
-    fn dim(&self) -> usize {
-        self.rows.dim()
-    }
-
-    fn n_rows(&self, f: usize) -> usize {
-        self.rows.tables()[f].n_rows()
-    }
-
-    fn pooling(&self) -> &[Pooling] {
-        self.rows.pooling()
+    fn shape(&self) -> &LayerShape {
+        self.rows.shape()
     }
 
     fn forward(&mut self, ids: &IdBatch<'_>, out: &mut [f32]) -> Result<(), EmbeddingError> {

@@ -11,7 +11,7 @@ mod select;
 mod settings;
 
 use slimbed_embedding::{
-    EmbeddingError, EmbeddingLayer, FieldTables, IdBatch, PlainEmbedding, Pooling, SavedState,
+    EmbeddingError, EmbeddingLayer, FieldTables, IdBatch, LayerShape, PlainEmbedding, SavedState,
     StateTensor, StateValues, StepSize, TrainedRows,
 };
 
@@ -71,20 +71,8 @@ impl DeepLightEmbedding {
 }
 
 impl EmbeddingLayer for DeepLightEmbedding {
-    fn n_fields(&self) -> usize {
-        self.plain.n_fields()
-    }
-
-    fn dim(&self) -> usize {
-        self.plain.dim()
-    }
-
-    fn n_rows(&self, f: usize) -> usize {
-        self.plain.n_rows(f)
-    }
-
-    fn pooling(&self) -> &[Pooling] {
-        self.plain.pooling()
+    fn shape(&self) -> &LayerShape {
+        self.plain.shape()
     }
 
     fn forward(&mut self, ids: &IdBatch<'_>, out: &mut [f32]) -> Result<(), EmbeddingError> {

@@ -65,7 +65,7 @@ impl<L: Lanes, S: Storage, F: Format, const N: usize> Row<L, S, F, N> {
     }
 
     /// Most cache lines of what a pass reads of a record.
-    const LINES: usize = (F::FIXED + N * LANES * F::BITS / 8 + LINE - 2) / LINE + 1;
+    const LINES: usize = (F::FIXED + N * LANES * F::BITS / 8 + LINE - 2) / LINE + 2;
 
     /// Adds a row, times `weight`.
     ///
@@ -155,10 +155,7 @@ impl<L: Lanes, S: Storage, F: Format, const N: usize> Row<L, S, F, N> {
     #[inline(always)]
     unsafe fn mask(&self, mask: *const u8, v: usize) -> u16 {
         let n = self.dim.saturating_sub(v * LANES).min(LANES);
-        if n == 0 {
-            return 0;
-        }
-        // SAFETY: every 16 columns have two bytes.
+        // SAFETY: a pass has two bytes for every vector, whether it has columns or not.
         let bits = unsafe { mask.add(2 * v).cast::<u16>().read_unaligned() };
         u16::from_le(bits) & ((1_u32 << n) - 1) as u16
     }
@@ -205,7 +202,7 @@ impl<L: Lanes, S: Storage, F: Format, const N: usize> Row<L, S, F, N> {
             ),
             marks => (
                 record.at,
-                bytes + marks.bytes(self.dim, record.kept as usize),
+                bytes + marks.bytes(self.dim, record.kept as usize) + LINE - 1,
             ),
         };
         let last = bytes.saturating_sub(1);

@@ -104,8 +104,8 @@ struct Sizes {
     n_planes: usize,
     /// Words of a block of the index.
     width: usize,
-    /// Bytes that each bit of a plane stands for.
-    weights: [u32; MAX_PLANES],
+    /// Bytes that each bit of word `i` of a block stands for: word 0 is no plane.
+    weights: [u32; 1 + MAX_PLANES],
     /// Bytes of a mask.
     mask: usize,
     /// Room behind the last record.
@@ -116,11 +116,11 @@ impl Sizes {
     fn new<K: Kept>(values: Values, dim: usize) -> Self {
         let n_bits = (usize::BITS - (dim - 1).leading_zeros()) as usize;
         let bytes = |t: usize| K::MARKS.bytes(dim, t) + values.record_bytes(t);
-        let mut weights = [0; MAX_PLANES];
-        weights[0] = bytes(1) as u32;
+        let mut weights = [0; 1 + MAX_PLANES];
+        weights[1] = bytes(1) as u32;
         for p in 0..n_bits {
             // One value is counted already: int4's second one finds room beside it.
-            weights[1 + p] = (bytes(1 + (1 << p)) - bytes(1)) as u32;
+            weights[2 + p] = (bytes(1 + (1 << p)) - bytes(1)) as u32;
         }
         let words = 2 + n_bits;
         let longest = bytes(1 << n_bits);
@@ -285,7 +285,7 @@ impl<'a, K: Kept> Ragged<'a, K> {
 
     /// Bytes of the records of a block's rows whose bits are set.
     fn bytes_below(&self, block: &[u32], bits: u32) -> usize {
-        let planes = block[1..].iter().zip(&self.sizes.weights);
+        let planes = block[1..].iter().zip(&self.sizes.weights[1..]);
         let bytes = planes.map(|(p, &weight)| (p & bits).count_ones() as usize * weight as usize);
         bytes.sum()
     }
@@ -325,7 +325,7 @@ unsafe impl<K: Kept> Storage for Ragged<'_, K> {
     #[inline(always)]
     unsafe fn locate<L: Lanes>(&self, row: u32) -> Record {
         let behind = row - self.head.n_rows();
-        let weights = self.sizes.weights.as_ptr();
+        let weights = self.sizes.weights[1..].as_ptr();
         // SAFETY: the row exists, so there is a block for it, with a word and as many planes, and weights
         // for 16.
         let (start, (bytes, bits)) = unsafe {

@@ -25,6 +25,32 @@ fn low(n: usize) -> u32 {
     (1 << n) - 1
 }
 
+/// The same of at most 7 planes behind a word, in half a line: a wide load would wait for the next line.
+///
+/// # Safety
+/// The processor has AVX-512; there are `n` planes and weights behind one word each.
+#[inline(always)]
+unsafe fn weigh_few(planes: *const u32, weights: *const u32, n: usize, at: u32) -> (u32, u32) {
+    // SAFETY: masked to the words that are there.
+    unsafe {
+        let words = (low(n) << 1) as u8;
+        let planes = _mm256_maskz_loadu_epi32(words, planes.cast());
+        let weights = _mm256_maskz_loadu_epi32(words, weights.cast());
+        let bit = _mm256_set1_epi32((1_u32 << at) as i32);
+        let below = _mm256_set1_epi32(((1_u32 << at) - 1) as i32);
+        let ones = _mm256_popcnt_epi32(_mm256_and_si256(planes, below));
+        let products = _mm256_mullo_epi32(ones, weights);
+        let sums = _mm_add_epi32(
+            _mm256_castsi256_si128(products),
+            _mm256_extracti128_si256::<1>(products),
+        );
+        let sums = _mm_add_epi32(sums, _mm_shuffle_epi32::<0b1110>(sums));
+        let sums = _mm_add_epi32(sums, _mm_shuffle_epi32::<1>(sums));
+        let bits = _mm256_test_epi32_mask(planes, bit);
+        (_mm_cvtsi128_si32(sums) as u32, u32::from(bits >> 1))
+    }
+}
+
 // SAFETY: loads and stores are masked to `n` values.
 unsafe impl Lanes for Avx512 {
     #[inline(always)]
@@ -134,6 +160,10 @@ unsafe impl Lanes for Avx512 {
 
     #[inline(always)]
     unsafe fn weigh(planes: *const u32, weights: *const u32, n: usize, at: u32) -> (u32, u32) {
+        if n < LANES / 2 {
+            // SAFETY: said by the caller.
+            return unsafe { weigh_few(planes.sub(1), weights.sub(1), n, at) };
+        }
         // SAFETY: masked to the caller's `n` words.
         unsafe {
             let words = low(n) as u16;

@@ -70,7 +70,7 @@ pub unsafe trait Lanes: Copy {
     unsafe fn store(self, at: *mut f32, n: usize);
 
     /// Of `n` bit planes, at most 16: the sum of the ones below bit `at`, each times the plane's weight,
-    /// and the number whose bit `p` is bit `at` of plane `p`. Both point to `n` words.
+    /// and the number whose bit `p` is bit `at` of plane `p`. Both point to `n` words behind another one.
     unsafe fn weigh(planes: *const u32, weights: *const u32, n: usize, at: u32) -> (u32, u32);
 
     /// The values below `bound`, as bits.
@@ -139,12 +139,15 @@ mod tests {
     /// The operations of `L` on integers.
     unsafe fn integers<L: Lanes>(words: &[u32], at: u32, word: u64) -> Vec<u64> {
         let (planes, weights) = words.split_at(words.len() / 2);
+        let behind_one = |words: &[u32]| [&[9], words].concat();
+        let n = weights.len().min(planes.len());
+        let (planes, weights) = (behind_one(planes), behind_one(weights));
         // SAFETY: the caller has chosen an implementation this processor has.
         unsafe {
             let (sum, number) = L::weigh(
-                planes.as_ptr(),
-                weights.as_ptr(),
-                weights.len().min(planes.len()),
+                planes.as_ptr().add(1),
+                weights.as_ptr().add(1),
+                n,
                 at,
             );
             let places = (0..66).map(|n| L::select(word, n) as u64);

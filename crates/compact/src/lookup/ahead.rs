@@ -1,24 +1,25 @@
 //! Records found before they are needed.
 
 use super::format::Format;
-use super::lanes::Lanes;
+use super::lanes::{LANES, Lanes};
 use super::row::Row;
-use crate::structure::{Record, Storage};
+use crate::structure::{Record, Records, Storage};
 
-/// Ids between finding a record and reading it: with 16 the memory was waited for, 48 and 64 were no faster.
+/// Ids between finding a record and reading it, at least: with 16 the memory was waited for, 48 and 64 were no
+/// faster.
 const AHEAD: usize = 32;
 
-/// Records found before they are needed.
+/// Records found before they are needed: sixteen at a time where finding them is work.
 pub struct Ahead<'k> {
     ids: &'k [u32],
-    /// That of id `p` at `p % AHEAD`; unused where finding it again is cheap.
-    records: [Record; AHEAD],
+    /// That of id `p` at `p % RING`; unused where finding it again is cheap.
+    records: Records,
 }
 
 impl<'k> Ahead<'k> {
     #[inline(always)]
     pub fn new(ids: &'k [u32]) -> Self {
-        let records = [Record::NONE; AHEAD];
+        let records = Records::NONE;
         Self { ids, records }
     }
 
@@ -36,9 +37,16 @@ impl<'k> Ahead<'k> {
                 row.storage.prefetch_index(id);
             }
         }
-        for p in 0..self.ids.len().min(AHEAD) {
-            // SAFETY: said above.
-            unsafe { self.find(row, p) };
+        // SAFETY: said above.
+        unsafe {
+            if S::COSTLY {
+                self.find_block(row, 0);
+                self.find_block(row, LANES);
+                return;
+            }
+            for p in 0..self.ids.len().min(AHEAD) {
+                row.prefetch(self.record(row, p));
+            }
         }
     }
 
@@ -56,21 +64,37 @@ impl<'k> Ahead<'k> {
         unsafe { row.storage.locate::<L>(*self.ids.get_unchecked(p)) }
     }
 
-    /// Finds the record of id `p` and asks for it.
+    /// Finds the records of ids `p..p + 16`, as far as there are such, and asks for them.
     ///
     /// # Safety
-    /// As [`record`](Self::record).
+    /// As [`begin`](Self::begin).
     #[inline(always)]
-    unsafe fn find<L: Lanes, S: Storage, F: Format, const N: usize>(
+    unsafe fn find_block<L: Lanes, S: Storage, F: Format, const N: usize>(
         &mut self,
         row: &Row<L, S, F, N>,
         p: usize,
     ) {
+        let Some(ids) = self.ids.get(p..).filter(|ids| !ids.is_empty()) else {
+            return;
+        };
+        let padded;
+        let block = match ids.first_chunk() {
+            Some(block) => block,
+            None => {
+                let mut last = [ids[0]; LANES];
+                last[..ids.len()].copy_from_slice(ids);
+                padded = last;
+                &padded
+            }
+        };
         // SAFETY: said above.
-        let record = unsafe { self.record(row, p) };
-        row.prefetch(record);
-        if S::COSTLY {
-            self.records[p % AHEAD] = record;
+        unsafe {
+            row.storage.locate_block::<L>(block, &mut self.records, p);
+        }
+        // The records' memory is looked at again: taking vectors apart that were stored there is slower.
+        let records = std::hint::black_box(&self.records);
+        for i in p..p + LANES {
+            row.prefetch(records.get(i, row.storage.base()));
         }
     }
 
@@ -86,19 +110,20 @@ impl<'k> Ahead<'k> {
     ) -> Record {
         // SAFETY: said above.
         unsafe {
-            let record = if S::COSTLY {
-                self.records[p % AHEAD]
-            } else {
-                self.record(row, p)
-            };
             if S::INDIRECT && p + 2 * AHEAD < self.ids.len() {
                 row.storage
                     .prefetch_index(*self.ids.get_unchecked(p + 2 * AHEAD));
             }
-            if p + AHEAD < self.ids.len() {
-                self.find(row, p + AHEAD);
+            if S::COSTLY {
+                if p.is_multiple_of(LANES) {
+                    self.find_block(row, p + AHEAD);
+                }
+                return self.records.get(p, row.storage.base());
             }
-            record
+            if p + AHEAD < self.ids.len() {
+                row.prefetch(self.record(row, p + AHEAD));
+            }
+            self.record(row, p)
         }
     }
 }

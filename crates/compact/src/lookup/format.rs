@@ -29,20 +29,6 @@ pub unsafe trait Format: Copy + 'static {
     /// Kept values `first..first + n`, in units of the table.
     unsafe fn load<L: Lanes>(values: *const u8, first: usize, n: usize, affine: [L; 2]) -> L;
 
-    /// The same of a record that is `skip` bytes behind the start of a line of 64, and within it if `skip` is
-    /// not 0. The whole line may be read.
-    #[inline(always)]
-    unsafe fn load_in_line<L: Lanes>(
-        values: *const u8,
-        _skip: usize,
-        first: usize,
-        n: usize,
-        affine: [L; 2],
-    ) -> L {
-        // SAFETY: said above.
-        unsafe { Self::load(values, first, n, affine) }
-    }
-
     /// Kept values from `first` on, in the lanes whose bit is set; 0 in the others.
     #[inline(always)]
     unsafe fn expand<L: Lanes>(values: *const u8, first: usize, mask: u16, affine: [L; 2]) -> L {
@@ -69,18 +55,6 @@ unsafe impl Format for F32 {
     unsafe fn load<L: Lanes>(values: *const u8, first: usize, n: usize, _: [L; 2]) -> L {
         // SAFETY: said above.
         unsafe { L::load_f32(values.wrapping_add(4 * first), n) }
-    }
-
-    #[inline(always)]
-    unsafe fn load_in_line<L: Lanes>(
-        values: *const u8,
-        skip: usize,
-        first: usize,
-        n: usize,
-        _: [L; 2],
-    ) -> L {
-        // SAFETY: said above.
-        unsafe { L::load_f32_in_line(values.wrapping_add(4 * first).wrapping_sub(skip), skip, n) }
     }
 
     #[inline(always)]

@@ -7,6 +7,7 @@ mod ahead;
 mod format;
 mod isa;
 mod kernel;
+mod ladder;
 mod lanes;
 pub mod naive;
 mod pass;
@@ -17,7 +18,8 @@ mod sorted;
 
 pub use isa::Isa;
 pub(crate) use isa::Work;
-pub(crate) use lanes::Lanes;
+pub(crate) use ladder::Ladder;
+pub(crate) use lanes::{LANES, Lanes};
 
 use crate::bags::{Bags, Output, Pooling};
 use crate::structure::Core;

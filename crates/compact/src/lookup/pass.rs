@@ -93,9 +93,13 @@ impl PassBags<'_> {
     /// There is one.
     #[inline(always)]
     pub unsafe fn weight(&self, p: usize) -> f32 {
-        // SAFETY: there are as many weights as ids.
-        let weight = |weights: &[f32]| unsafe { *weights.get_unchecked(p) };
-        self.weights.map_or(1.0, weight)
+        // Without a branch on every id.
+        let (weights, last) = match self.weights {
+            Some(weights) => (weights, usize::MAX),
+            None => (&[1.0][..], 0),
+        };
+        // SAFETY: there are as many weights as ids, or one.
+        unsafe { *weights.get_unchecked(p & last) }
     }
 }
 

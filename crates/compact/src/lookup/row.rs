@@ -20,6 +20,7 @@ pub struct Row<L, S, F, const N: usize> {
     dim: usize,
     first_vector: usize,
     straddles: bool,
+    lined: bool,
     sums: [L; N],
 }
 
@@ -32,6 +33,7 @@ impl<L: Lanes, S: Storage, F: Format, const N: usize> Row<L, S, F, N> {
     pub unsafe fn new(storage: S, dim: usize, first_vector: usize) -> Self {
         Self {
             straddles: storage.straddles(),
+            lined: storage.lined(),
             storage,
             format: PhantomData,
             dim,
@@ -64,8 +66,14 @@ impl<L: Lanes, S: Storage, F: Format, const N: usize> Row<L, S, F, N> {
         }
     }
 
-    /// Most cache lines of what a pass reads of a record.
-    const LINES: usize = (F::FIXED + N * LANES * F::BITS / 8 + LINE - 2) / LINE + 2;
+    /// Most cache lines of what a pass reads of a record; loads of marked values reach into one line more.
+    const LINES: usize = {
+        let lines = (F::FIXED + N * LANES * F::BITS / 8 + LINE - 2) / LINE + 1;
+        match S::MARKS {
+            Marks::None => lines,
+            _ => lines + 1,
+        }
+    };
 
     /// Adds a row, times `weight`.
     ///
@@ -76,7 +84,9 @@ impl<L: Lanes, S: Storage, F: Format, const N: usize> Row<L, S, F, N> {
         // SAFETY: a structure's record has scale and bias, as many values as it keeps, and a mask if it
         // has its own form and is masked.
         unsafe {
-            if S::MARKS == Marks::None {
+            if S::LINED && F::BITS == 32 && N < MAX_VECTORS && self.lined {
+                self.add_lines(record, weight);
+            } else if S::MARKS == Marks::None {
                 self.add_first(record, weight);
             } else {
                 self.add_marked(record, weight);
@@ -95,18 +105,31 @@ impl<L: Lanes, S: Storage, F: Format, const N: usize> Row<L, S, F, N> {
             let affine = F::affine(record.at);
             let values = record.at.add(F::FIXED);
             let weight = L::splat(weight);
-            let lined = S::LINED && !self.straddles;
-            let skip = self.storage.skip(record.at);
             for (v, sum) in self.sums.iter_mut().enumerate() {
                 let first = (self.first_vector + v) * LANES;
                 let n = (record.kept as usize).saturating_sub(first).min(LANES);
-                let row: L = if lined {
-                    // A load waits for its line even if it takes nothing from it: not for one far away.
-                    let first = if n == 0 { 0 } else { first };
-                    F::load_in_line(values, skip, first, n, affine)
-                } else {
-                    F::load(values, first, n, affine)
-                };
+                let row: L = F::load(values, first, n, affine);
+                *sum = row.mul_add(weight, *sum);
+            }
+        }
+    }
+
+    /// Adds a row of floats in lines that keeps its first values.
+    ///
+    /// # Safety
+    /// As [`add`](Self::add); the storage is lined.
+    #[inline(always)]
+    unsafe fn add_lines(&mut self, record: Record, weight: f32) {
+        // SAFETY: said above.
+        unsafe {
+            let weight = L::splat(weight);
+            let row = L::load_f32_in_line(record.at, record.lanes as u16);
+            self.sums[0] = row.mul_add(weight, self.sums[0]);
+            for (v, sum) in self.sums.iter_mut().enumerate().skip(1) {
+                let mask = (record.lanes >> (v * LANES)) as u16;
+                // A load waits for its line even if it takes nothing from it: not for one far away.
+                let line = if mask == 0 { 0 } else { v * LINE };
+                let row = L::load_first_f32(record.at.wrapping_add(line), mask);
                 *sum = row.mul_add(weight, *sum);
             }
         }
@@ -212,9 +235,7 @@ impl<L: Lanes, S: Storage, F: Format, const N: usize> Row<L, S, F, N> {
             prefetch_line(at.wrapping_add(last));
         }
         for line in 1..Self::LINES - 1 {
-            if line * LINE < last {
-                prefetch_line(at.wrapping_add(line * LINE));
-            }
+            prefetch_line(at.wrapping_add((line * LINE).min(last)));
         }
     }
 }

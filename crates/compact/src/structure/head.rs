@@ -98,6 +98,11 @@ unsafe impl Storage for Head<'_> {
     const INDIRECT: bool = false;
 
     #[inline(always)]
+    fn base(&self) -> *const u8 {
+        self.bytes.as_ptr()
+    }
+
+    #[inline(always)]
     fn straddles(&self) -> bool {
         straddles(self.row_bytes)
     }

@@ -89,6 +89,11 @@ unsafe impl Storage for Lines<'_> {
     const INDIRECT: bool = false;
 
     #[inline(always)]
+    fn base(&self) -> *const u8 {
+        self.bytes.as_ptr()
+    }
+
+    #[inline(always)]
     fn straddles(&self) -> bool {
         false
     }

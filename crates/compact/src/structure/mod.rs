@@ -36,7 +36,7 @@ pub(crate) use steps::Steps;
 
 use crate::encode::{Encoding, RowsStored, TableStats};
 use crate::error::FormError;
-use crate::lookup::Lanes;
+use crate::lookup::{LANES, Lanes};
 use crate::rows::Rows;
 use crate::{EncodeError, Values};
 
@@ -193,19 +193,54 @@ pub(crate) struct Record {
     pub at: *const u8,
     /// Number of kept values; of masked ones about.
     pub kept: u32,
+    /// Of lined floats: which of the 16 of each line are the row's, 16 bits a line. `at` is the first line.
+    pub lanes: u64,
+}
+
+/// Records of a [`Records`].
+pub(crate) const RING: usize = 4 * LANES;
+
+/// Records that have been found and will be read.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Records {
+    /// Bytes from the storage's base to each record.
+    pub start: [u64; RING],
+    pub kept: [u32; RING],
+    pub lanes: [u64; RING],
+}
+
+impl Records {
+    /// None yet.
+    pub const NONE: Self = Self {
+        start: [0; RING],
+        kept: [0; RING],
+        lanes: [0; RING],
+    };
+
+    /// Record `p % RING` of a storage with this base.
+    #[inline(always)]
+    pub fn get(&self, p: usize, base: *const u8) -> Record {
+        let i = p % RING;
+        Record {
+            at: base.wrapping_add(self.start[i] as usize),
+            kept: self.kept[i],
+            lanes: self.lanes[i],
+        }
+    }
 }
 
 impl Record {
-    /// None yet.
-    pub const NONE: Self = Self {
-        at: std::ptr::null(),
-        kept: 0,
-    };
-
     /// A row of `dim` values that keeps them all.
     #[inline(always)]
     pub fn full(at: *const u8, dim: u32) -> Self {
-        Self { at, kept: dim }
+        Self::kept(at, dim)
+    }
+
+    /// A row that keeps `kept` values, in no lines.
+    #[inline(always)]
+    pub fn kept(at: *const u8, kept: u32) -> Self {
+        let lanes = 0;
+        Self { at, kept, lanes }
     }
 }
 
@@ -257,8 +292,8 @@ impl Marks {
 /// # Safety
 /// For every row below the number of rows, and not in the head if it has one, [`locate`](Self::locate)
 /// returns a record of which scale and bias can be read, if values have them, and `kept` values; its marks,
-/// of masks two bytes for every 16 columns, and as many values as a mask has bits; if records are
-/// [`LINED`](Self::LINED), also the lines they are in.
+/// of masks two bytes for every 16 columns, and as many values as a mask has bits; if they are
+/// [`lined`](Self::lined), also the lines they are in.
 pub(crate) unsafe trait Storage: Copy + Sync {
     /// What names the columns of the values.
     const MARKS: Marks;
@@ -266,18 +301,14 @@ pub(crate) unsafe trait Storage: Copy + Sync {
     const INDIRECT: bool;
     /// Whether finding a row again takes longer than keeping what was found.
     const COSTLY: bool = Self::INDIRECT;
-    /// Whether records are in lines of 64 bytes that may be read as a whole: one of less than 64 bytes within
-    /// one, others from the start of one. Of a table that [`straddles`](Self::straddles) they are not.
+    /// Whether records may have lanes.
     const LINED: bool = false;
 
     /// Whether records may cross cache lines that their length would not make them cross.
     fn straddles(&self) -> bool;
 
-    /// Bytes between the start of a line and a record in it.
-    #[inline(always)]
-    fn skip(&self, _at: *const u8) -> usize {
-        0
-    }
+    /// The bytes that records are in.
+    fn base(&self) -> *const u8;
 
     /// Asks for the memory that finding `row` will read.
     fn prefetch_index(&self, row: u32);
@@ -288,7 +319,34 @@ pub(crate) unsafe trait Storage: Copy + Sync {
     /// The row exists, not in the head, and the processor has the instructions of `L`.
     unsafe fn locate<L: Lanes>(&self, row: u32) -> Record;
 
-    /// The same without any of the kernels' tricks: their oracle. Panics if there is no such row.
+    /// Whether records have [lanes](Record::lanes): floats, at most 64, in lines of 64 bytes that may be read
+    /// as a whole.
+    #[inline(always)]
+    fn lined(&self) -> bool {
+        false
+    }
+
+    /// Finds the records of sixteen rows: those from `first`, a multiple of 16, on.
+    ///
+    /// # Safety
+    /// As [`locate`](Self::locate), of each row.
+    #[inline(always)]
+    unsafe fn locate_block<L: Lanes>(
+        &self,
+        rows: &[u32; LANES],
+        records: &mut Records,
+        first: usize,
+    ) {
+        let places = (first % RING..).zip(rows);
+        for (i, &row) in places {
+            // SAFETY: said above.
+            let Record { at, kept, .. } = unsafe { self.locate::<L>(row) };
+            records.start[i] = at.addr().wrapping_sub(self.base().addr()) as u64;
+            records.kept[i] = kept;
+        }
+    }
+
+    /// The same as `locate` without any of the kernels' tricks: their oracle. Panics if there is no such row.
     fn row(&self, row: u32) -> StoredRow<'_>;
 }
 

@@ -312,6 +312,11 @@ unsafe impl<K: Kept> Storage for Ragged<'_, K> {
     const INDIRECT: bool = true;
 
     #[inline(always)]
+    fn base(&self) -> *const u8 {
+        self.payload.as_ptr()
+    }
+
+    #[inline(always)]
     fn straddles(&self) -> bool {
         true
     }
@@ -341,11 +346,9 @@ unsafe impl<K: Kept> Storage for Ragged<'_, K> {
         // The number less one in the upper bits, and 0 if none is kept.
         let kept = (bits >> 1) + (bits & 1);
         let at = self.payload.as_ptr().wrapping_add(start);
-        Record {
-            // Without a branch, which would be hard to predict, and nothing far away for nothing.
-            at: select_unpredictable(kept == 0, NOTHING.as_ptr(), at),
-            kept,
-        }
+        // Without a branch, which would be hard to predict, and nothing far away for nothing.
+        let at = select_unpredictable(kept == 0, NOTHING.as_ptr(), at);
+        Record::kept(at, kept)
     }
 
     fn row(&self, row: u32) -> StoredRow<'_> {

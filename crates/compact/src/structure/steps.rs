@@ -12,16 +12,16 @@
 use safetensors::tensor::Dtype;
 
 use super::lines::LINE;
-use super::{Buffer, Data, Form, Marks, Record, Storage, StoredRow, Tensors, straddles};
+use super::{Buffer, Data, Form, Marks, Record, Records, Storage, StoredRow, Tensors, straddles};
 use crate::encode::Falling;
 use crate::error::FormError;
-use crate::lookup::Lanes;
+use crate::lookup::{LANES, Ladder, Lanes};
 use crate::rows::{Rows, prefix_len};
 use crate::values::Values;
 
 const INDEX: &str = ".index";
 /// Most steps: what one register holds.
-const MOST: usize = 16;
+const MOST: usize = LANES;
 /// Words of a step in the index: its first row, and the number of values its rows keep.
 const WORDS: usize = 2;
 
@@ -103,32 +103,11 @@ pub fn encode<'a>(rows: Rows<'_>, form: Form) -> Vec<Buffer<'a>> {
     ]
 }
 
-/// Rows of one length, opened.
-#[derive(Clone, Copy, Debug, Default)]
-struct Step {
-    /// Where row 0 of the table would begin if it were as long: the first row's place less the bytes of as
-    /// many rows as come before, modulo 2⁶⁴.
-    origin: u64,
-    row_bytes: u32,
-    kept: u32,
-}
-
-impl Step {
-    /// First byte of a row of this step.
-    #[inline(always)]
-    fn start(&self, row: u32) -> usize {
-        let before = u64::from(row) * u64::from(self.row_bytes);
-        self.origin.wrapping_add(before) as usize
-    }
-}
-
 /// Rows in order of falling length, opened.
 #[derive(Clone, Copy, Debug)]
 pub struct Steps<'a> {
     payload: &'a [u8],
-    /// First rows of the steps behind the first; none where there is no such step.
-    bounds: [u32; MOST],
-    steps: [Step; MOST],
+    ladder: Ladder,
     straddles: bool,
 }
 
@@ -142,19 +121,18 @@ impl<'a> Steps<'a> {
         let index: &[u32] = tensors.words(INDEX, Dtype::U32, &[None, Some(WORDS)])?;
         let index = index.as_chunks::<WORDS>().0;
         check(index, n_rows, dim)?;
-        let (mut bounds, mut steps) = ([u32::MAX; MOST], [Step::default(); MOST]);
+        let mut ladder = Ladder::default();
         let (mut end, mut crosses) = (0, false);
         for (s, &[first, kept]) in index.iter().enumerate() {
             let behind = index.get(s + 1).map_or(n_rows, |next| next[0] as usize);
             let row_bytes = values.record_bytes(kept as usize);
             let before = u64::from(first) * row_bytes as u64;
-            steps[s] = Step {
-                origin: (end as u64).wrapping_sub(before),
-                row_bytes: row_bytes as u32,
-                kept,
-            };
+            ladder.origins[s] = (end as u64).wrapping_sub(before);
+            ladder.row_bytes[s] = row_bytes as u32;
+            ladder.kept[s] = kept;
+            ladder.lanes[s] = u64::MAX.unbounded_shr(64_u32.saturating_sub(kept));
             if s > 0 {
-                bounds[s - 1] = first;
+                ladder.bounds[s - 1] = first;
             }
             let span = Span {
                 kept: kept as usize,
@@ -163,25 +141,14 @@ impl<'a> Steps<'a> {
             end += span.n_bytes(values);
             crosses |= straddles(row_bytes);
         }
+        if values == Values::F32 && dim <= 64 && !crosses {
+            ladder.in_line = LINE as u64 - 1;
+        }
         Ok(Self {
             payload: tensors.bytes("", Dtype::U8, &[Some(end + LINE)])?,
-            bounds,
-            steps,
+            ladder,
             straddles: crosses,
         })
-    }
-
-    /// The step of a row.
-    ///
-    /// # Safety
-    /// The processor has the instructions of `L`.
-    #[inline(always)]
-    unsafe fn step<L: Lanes>(&self, row: u32) -> &Step {
-        // SAFETY: said above; the last bound is above every row, so there are at most 15.
-        unsafe {
-            let s = L::n_up_to(&self.bounds, row);
-            self.steps.get_unchecked(s)
-        }
     }
 }
 
@@ -219,8 +186,8 @@ unsafe impl Storage for Steps<'_> {
     const LINED: bool = true;
 
     #[inline(always)]
-    fn skip(&self, at: *const u8) -> usize {
-        at.addr().wrapping_sub(self.payload.as_ptr().addr()) % LINE
+    fn base(&self) -> *const u8 {
+        self.payload.as_ptr()
     }
 
     #[inline(always)]
@@ -233,21 +200,37 @@ unsafe impl Storage for Steps<'_> {
 
     #[inline(always)]
     unsafe fn locate<L: Lanes>(&self, row: u32) -> Record {
-        // SAFETY: said by the caller.
-        let step = unsafe { self.step::<L>(row) };
+        let found = self.ladder.find(row);
         Record {
-            at: self.payload.as_ptr().wrapping_add(step.start(row)),
-            kept: step.kept,
+            at: self.payload.as_ptr().wrapping_add(found.start as usize),
+            kept: found.kept,
+            lanes: found.lanes,
         }
     }
 
+    #[inline(always)]
+    fn lined(&self) -> bool {
+        self.ladder.in_line > 0
+    }
+
+    #[inline(always)]
+    unsafe fn locate_block<L: Lanes>(
+        &self,
+        rows: &[u32; LANES],
+        records: &mut Records,
+        first: usize,
+    ) {
+        // SAFETY: said by the caller.
+        unsafe { L::find_steps(&self.ladder, rows, records, first) };
+    }
+
     fn row(&self, row: u32) -> StoredRow<'_> {
-        let before = self.bounds.iter().filter(|&&first| first <= row);
-        let step = self.steps[before.count()];
+        let s = self.ladder.step(row);
+        let start = self.ladder.start(s, row) as usize;
         StoredRow {
             marks: (Marks::None, &[]),
-            kept: step.kept as usize,
-            values: &self.payload[step.start(row)..][..step.row_bytes as usize],
+            kept: self.ladder.kept[s] as usize,
+            values: &self.payload[start..][..self.ladder.row_bytes[s] as usize],
         }
     }
 }

@@ -197,22 +197,6 @@ unsafe impl Lanes for Avx2 {
     }
 
     #[inline(always)]
-    unsafe fn n_up_to(values: &[u32; LANES], bound: u32) -> usize {
-        // SAFETY: the array has two registers; the caller's processor has the instructions.
-        unsafe {
-            let bound = _mm256_set1_epi32(bound as i32);
-            let count = |first: usize| {
-                let values = _mm256_loadu_si256(values.as_ptr().add(first).cast());
-                // At most the bound is what the smaller of the two is.
-                let least = _mm256_min_epu32(values, bound);
-                let is = _mm256_castsi256_ps(_mm256_cmpeq_epi32(least, values));
-                _mm256_movemask_ps(is).count_ones() as usize
-            };
-            count(0) + count(8)
-        }
-    }
-
-    #[inline(always)]
     unsafe fn compress(values: &[u32; LANES], mask: u16, to: *mut u32) {
         // SAFETY: as above.
         unsafe { super::Portable::compress(values, mask, to) }

@@ -2,22 +2,12 @@
 
 use std::arch::x86_64::*;
 
-use super::{LANES, Lanes};
+use super::{LANES, Ladder, Lanes};
+use crate::structure::{RING, Records};
 
 /// A 512-bit register.
 #[derive(Clone, Copy, Debug)]
 pub struct Avx512(__m512);
-
-/// The numbers from 0 on.
-static COUNT: [u32; 2 * LANES] = {
-    let mut count = [0; 2 * LANES];
-    let mut i = 0;
-    while i < count.len() {
-        count[i] = i as u32;
-        i += 1;
-    }
-    count
-};
 
 /// The low `n` bits, `n` at most 31.
 #[inline(always)]
@@ -67,14 +57,15 @@ unsafe impl Lanes for Avx512 {
 
     // A load that reaches into the next line waits for it, though it is masked.
     #[inline(always)]
-    unsafe fn load_f32_in_line(line: *const u8, skip: usize, n: usize) -> Self {
+    unsafe fn load_f32_in_line(line: *const u8, mask: u16) -> Self {
         // SAFETY: the caller has 64 bytes.
-        unsafe {
-            // The numbers from `skip / 4` on: 16 of 32.
-            let from = _mm512_loadu_epi32(COUNT.as_ptr().byte_add(skip % 64).cast());
-            let all = _mm512_loadu_ps(line.cast());
-            Self(_mm512_maskz_permutexvar_ps(low(n) as u16, from, all))
-        }
+        unsafe { Self(_mm512_maskz_compress_ps(mask, _mm512_loadu_ps(line.cast()))) }
+    }
+
+    #[inline(always)]
+    unsafe fn load_first_f32(line: *const u8, mask: u16) -> Self {
+        // SAFETY: masked to the caller's values.
+        Self(unsafe { _mm512_maskz_loadu_ps(mask, line.cast()) })
     }
 
     #[inline(always)]
@@ -186,13 +177,54 @@ unsafe impl Lanes for Avx512 {
         }
     }
 
+    // Four comparisons that each halve the ranges, for all rows at once.
     #[inline(always)]
-    unsafe fn n_up_to(values: &[u32; LANES], bound: u32) -> usize {
-        // SAFETY: as above.
+    unsafe fn find_steps(
+        ladder: &Ladder,
+        rows: &[u32; LANES],
+        records: &mut Records,
+        first: usize,
+    ) {
+        let first = first % RING;
+        // SAFETY: as above; there are 16 records from `first` on.
         unsafe {
-            let values = _mm512_loadu_epi32(values.as_ptr().cast());
-            let mask = _mm512_cmple_epu32_mask(values, _mm512_set1_epi32(bound as i32));
-            mask.count_ones() as usize
+            let row = _mm512_loadu_epi32(rows.as_ptr().cast());
+            let bounds = _mm512_loadu_epi32(ladder.bounds.as_ptr().cast());
+            let mut step = _mm512_setzero_si512();
+            for half in [8, 4, 2, 1] {
+                let last = _mm512_add_epi32(step, _mm512_set1_epi32(half - 1));
+                let bound = _mm512_permutexvar_epi32(last, bounds);
+                let behind = _mm512_cmple_epu32_mask(bound, row);
+                step = _mm512_mask_add_epi32(step, behind, step, _mm512_set1_epi32(half));
+            }
+            let of_step = |values: &[u32; LANES]| {
+                _mm512_permutexvar_epi32(step, _mm512_loadu_epi32(values.as_ptr().cast()))
+            };
+            let bytes = of_step(&ladder.row_bytes);
+            let kept = records.kept.as_mut_ptr().add(first);
+            _mm512_storeu_epi32(kept.cast(), of_step(&ladder.kept));
+            let halves = |x| {
+                let high = _mm512_extracti64x4_epi64::<1>(x);
+                [_mm512_castsi512_si256(x), high].map(|x| _mm512_cvtepu32_epi64(x))
+            };
+            let both = |values: &[u64; LANES], step| {
+                let at = values.as_ptr().cast::<i64>();
+                let [low, high] = [0, 8].map(|i| _mm512_loadu_epi64(at.add(i)));
+                _mm512_permutex2var_epi64(low, step, high)
+            };
+            let in_line = _mm512_set1_epi64(ladder.in_line as i64);
+            let parts = halves(row).into_iter().zip(halves(bytes)).zip(halves(step));
+            for (i, ((row, bytes), step)) in parts.enumerate() {
+                let before = _mm512_mul_epu32(row, bytes);
+                let start = _mm512_add_epi64(both(&ladder.origins, step), before);
+                let skip = _mm512_and_si512(start, in_line);
+                let lanes = both(&ladder.lanes, step);
+                let lanes = _mm512_sllv_epi64(lanes, _mm512_srli_epi64::<2>(skip));
+                let at = first + 8 * i;
+                let to = records.start.as_mut_ptr().add(at);
+                _mm512_storeu_epi64(to.cast(), _mm512_sub_epi64(start, skip));
+                _mm512_storeu_epi64(records.lanes.as_mut_ptr().add(at).cast(), lanes);
+            }
         }
     }
 

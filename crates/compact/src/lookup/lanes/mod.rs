@@ -12,6 +12,9 @@ pub use avx2::Avx2;
 pub use avx512::Avx512;
 pub use portable::Portable;
 
+use super::ladder::Ladder;
+use crate::structure::{RING, Records};
+
 /// Values in a vector.
 pub const LANES: usize = 16;
 
@@ -27,12 +30,19 @@ pub unsafe trait Lanes: Copy {
     /// `n` 32-bit floats.
     unsafe fn load_f32(at: *const u8, n: usize) -> Self;
 
-    /// `n` 32-bit floats that begin `skip` bytes, a multiple of 4, behind `line` and lie within the 64 bytes
-    /// there, all of which may be read.
+    /// The 32-bit floats of a line of 16 whose bits, one after the other, are set. The whole line may be read.
     #[inline(always)]
-    unsafe fn load_f32_in_line(line: *const u8, skip: usize, n: usize) -> Self {
+    unsafe fn load_f32_in_line(line: *const u8, mask: u16) -> Self {
+        let skip = 4 * mask.trailing_zeros() as usize;
         // SAFETY: said by the caller.
-        unsafe { Self::load_f32(line.wrapping_add(skip), n) }
+        unsafe { Self::load_f32(line.wrapping_add(skip), mask.count_ones() as usize) }
+    }
+
+    /// The first 32-bit floats of a line: those whose bits are set.
+    #[inline(always)]
+    unsafe fn load_first_f32(line: *const u8, mask: u16) -> Self {
+        // SAFETY: said by the caller.
+        unsafe { Self::load_f32(line, mask.count_ones() as usize) }
     }
 
     /// `n` 16-bit floats.
@@ -76,8 +86,21 @@ pub unsafe trait Lanes: Copy {
     /// The values below `bound`, as bits.
     unsafe fn below(values: &[u32; LANES], bound: u32) -> u16;
 
-    /// How many of the values are at most `bound`.
-    unsafe fn n_up_to(values: &[u32; LANES], bound: u32) -> usize;
+    /// What [`Ladder::find`] says of each row: records from `first`, a multiple of 16, on.
+    #[inline(always)]
+    unsafe fn find_steps(
+        ladder: &Ladder,
+        rows: &[u32; LANES],
+        records: &mut Records,
+        first: usize,
+    ) {
+        for (i, &row) in (first % RING..).zip(rows) {
+            let found = ladder.find(row);
+            records.start[i] = found.start;
+            records.kept[i] = found.kept;
+            records.lanes[i] = found.lanes;
+        }
+    }
 
     /// Writes the values whose bits are set one after the other, and anything behind them: `to` has room
     /// for 16.
@@ -117,7 +140,11 @@ mod tests {
             x.store(short.as_mut_ptr(), n);
             vec![
                 lanes(x),
-                lanes(L::load_f32_in_line(at, 4 * (odd + 1), n.min(12))),
+                lanes(L::load_f32_in_line(
+                    at,
+                    ((1_u32 << n.min(13)) - 1 << odd) as u16,
+                )),
+                lanes(L::load_first_f32(at, ((1_u32 << n) - 1) as u16)),
                 lanes(L::load_f16(at, n)),
                 lanes(L::load_u8(at, n)),
                 lanes(L::load_u4(at, odd, n)),
@@ -136,6 +163,30 @@ mod tests {
         all.iter().flatten().map(|x| x.to_bits()).collect()
     }
 
+    /// Where a ladder with the bounds of `values` has them and their neighbours.
+    unsafe fn steps<L: Lanes>(values: &[u32; LANES]) -> Vec<u64> {
+        let mut ladder = Ladder {
+            bounds: *values,
+            origins: std::array::from_fn(|i| u64::from(values[i]) << i),
+            row_bytes: *values,
+            kept: std::array::from_fn(|i| i as u32),
+            lanes: std::array::from_fn(|i| (1 << i) - 1),
+            in_line: 63 * u64::from(values[0] % 2),
+        };
+        ladder.bounds.sort_unstable();
+        ladder.bounds[LANES - 1] = u32::MAX;
+        let mut found = Vec::new();
+        for less in 0..2 {
+            let rows = values.map(|x| x.saturating_sub(less).min(u32::MAX - 1));
+            let mut records = Records::NONE;
+            // SAFETY: said by the caller.
+            unsafe { L::find_steps(&ladder, &rows, &mut records, 5 * LANES) };
+            found.extend(records.start.into_iter().chain(records.kept.map(u64::from)));
+            found.extend(records.lanes);
+        }
+        found
+    }
+
     /// The operations of `L` on integers.
     unsafe fn integers<L: Lanes>(words: &[u32], at: u32, word: u64) -> Vec<u64> {
         let (planes, weights) = words.split_at(words.len() / 2);
@@ -144,12 +195,7 @@ mod tests {
         let (planes, weights) = (behind_one(planes), behind_one(weights));
         // SAFETY: the caller has chosen an implementation this processor has.
         unsafe {
-            let (sum, number) = L::weigh(
-                planes.as_ptr().add(1),
-                weights.as_ptr().add(1),
-                n,
-                at,
-            );
+            let (sum, number) = L::weigh(planes.as_ptr().add(1), weights.as_ptr().add(1), n, at);
             let places = (0..66).map(|n| L::select(word, n) as u64);
             let mut bits = [0; 4];
             let columns = word.to_le_bytes().repeat(3);
@@ -165,12 +211,15 @@ mod tests {
                 sum.into(),
                 number.into(),
                 L::below(&values, at * 9999).into(),
-                L::n_up_to(&values, at * 9999) as u64,
-                L::n_up_to(&values, values[at as usize % LANES]) as u64,
-                L::n_up_to(&values, at << 27) as u64,
             ];
+            let steps = steps::<L>(&values);
             let packed: Vec<u64> = packed.iter().map(|&x| x.into()).collect();
-            places.chain(others).chain(bits).chain(packed).collect()
+            places
+                .chain(others)
+                .chain(bits)
+                .chain(packed)
+                .chain(steps)
+                .collect()
         }
     }
 
@@ -242,8 +291,8 @@ mod tests {
         let all = unsafe { everything::<Portable>(&bytes, 16, 0b1000_0000_0000_1010, 1) };
         let mut expected = [0.0; 16];
         (expected[1], expected[3], expected[15]) = (1.0, 2.0, 3.0);
-        assert_eq!(all[9], expected);
+        assert_eq!(all[10], expected);
         // Half bytes 1, 2, …: the high half of byte 1, the low half of byte 2, …
-        assert_eq!(all[4][..4], [0.0, 2.0, 0.0, 3.0]);
+        assert_eq!(all[5][..4], [0.0, 2.0, 0.0, 3.0]);
     }
 }

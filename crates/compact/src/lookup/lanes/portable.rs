@@ -117,11 +117,6 @@ unsafe impl Lanes for Portable {
     }
 
     #[inline(always)]
-    unsafe fn n_up_to(values: &[u32; LANES], bound: u32) -> usize {
-        values.iter().map(|&x| usize::from(x <= bound)).sum()
-    }
-
-    #[inline(always)]
     unsafe fn compress(values: &[u32; LANES], mask: u16, to: *mut u32) {
         let mut n = 0;
         for (i, &x) in values.iter().enumerate() {

@@ -3,11 +3,11 @@
 use super::format::Format;
 use super::lanes::{LANES, Lanes};
 use super::row::Row;
-use crate::structure::{Record, Records, Storage};
+use crate::structure::{RING, Record, Records, Storage};
 
 /// Ids between finding a record and reading it, at least: with 16 the memory was waited for, 48 and 64 were no
 /// faster.
-const AHEAD: usize = 32;
+const AHEAD: usize = 64;
 
 /// Records found before they are needed: sixteen at a time where finding them is work.
 pub struct Ahead<'k> {
@@ -28,9 +28,9 @@ impl<'k> Ahead<'k> {
     /// # Safety
     /// The ids are rows of the storage; the processor has the instructions of `L`.
     #[inline(always)]
-    pub unsafe fn begin<L: Lanes, S: Storage, F: Format, const N: usize>(
+    pub unsafe fn begin<L: Lanes, S: Storage, F: Format, const N: usize, const LINED: bool>(
         &mut self,
-        row: &Row<L, S, F, N>,
+        row: &Row<L, S, F, N, LINED>,
     ) {
         if S::INDIRECT {
             for &id in &self.ids[..self.ids.len().min(2 * AHEAD)] {
@@ -40,8 +40,9 @@ impl<'k> Ahead<'k> {
         // SAFETY: said above.
         unsafe {
             if S::COSTLY {
-                self.find_block(row, 0);
-                self.find_block(row, LANES);
+                for p in (0..AHEAD).step_by(LANES) {
+                    self.find_block(row, p);
+                }
                 return;
             }
             for p in 0..self.ids.len().min(AHEAD) {
@@ -55,9 +56,9 @@ impl<'k> Ahead<'k> {
     /// # Safety
     /// As [`begin`](Self::begin), and there is an id `p`.
     #[inline(always)]
-    unsafe fn record<L: Lanes, S: Storage, F: Format, const N: usize>(
+    unsafe fn record<L: Lanes, S: Storage, F: Format, const N: usize, const LINED: bool>(
         &self,
-        row: &Row<L, S, F, N>,
+        row: &Row<L, S, F, N, LINED>,
         p: usize,
     ) -> Record {
         // SAFETY: said above.
@@ -69,9 +70,9 @@ impl<'k> Ahead<'k> {
     /// # Safety
     /// As [`begin`](Self::begin).
     #[inline(always)]
-    unsafe fn find_block<L: Lanes, S: Storage, F: Format, const N: usize>(
+    unsafe fn find_block<L: Lanes, S: Storage, F: Format, const N: usize, const LINED: bool>(
         &mut self,
-        row: &Row<L, S, F, N>,
+        row: &Row<L, S, F, N, LINED>,
         p: usize,
     ) {
         let Some(ids) = self.ids.get(p..).filter(|ids| !ids.is_empty()) else {
@@ -93,8 +94,9 @@ impl<'k> Ahead<'k> {
         }
         // The records' memory is looked at again: taking vectors apart that were stored there is slower.
         let records = std::hint::black_box(&self.records);
-        for i in p..p + LANES {
-            row.prefetch(records.get(i, row.storage.base()));
+        let first = p / LANES % (RING / LANES) * LANES;
+        for i in 0..LANES {
+            row.prefetch(records.get(first + i, row.storage.base()));
         }
     }
 
@@ -103,9 +105,9 @@ impl<'k> Ahead<'k> {
     /// # Safety
     /// As [`record`](Self::record).
     #[inline(always)]
-    pub unsafe fn next<L: Lanes, S: Storage, F: Format, const N: usize>(
+    pub unsafe fn next<L: Lanes, S: Storage, F: Format, const N: usize, const LINED: bool>(
         &mut self,
-        row: &Row<L, S, F, N>,
+        row: &Row<L, S, F, N, LINED>,
         p: usize,
     ) -> Record {
         // SAFETY: said above.

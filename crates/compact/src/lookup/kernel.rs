@@ -23,21 +23,32 @@ pub const MAX_VECTORS: usize = 8;
 
 /// What a bag is.
 pub trait Shape: Copy + 'static {
-    /// Whether every bag is one id of weight 1.
+    /// Whether every bag is one id.
     const SINGLE: bool;
+    /// Whether ids have weights other than 1.
+    const WEIGHTED: bool;
 }
 
 #[derive(Clone, Copy)]
 pub struct Single;
 #[derive(Clone, Copy)]
 pub struct Several;
+#[derive(Clone, Copy)]
+pub struct Weighted;
 
 impl Shape for Single {
     const SINGLE: bool = true;
+    const WEIGHTED: bool = false;
 }
 
 impl Shape for Several {
     const SINGLE: bool = false;
+    const WEIGHTED: bool = false;
+}
+
+impl Shape for Weighted {
+    const SINGLE: bool = false;
+    const WEIGHTED: bool = true;
 }
 
 /// Pools columns `16 · first_vector..` of the bags of a pass, at most `16 · N` of them.
@@ -53,33 +64,12 @@ pub struct Kernel<'k, 'o, S, F, B, const N: usize> {
 impl<S: Storage, F: Format, B: Shape, const N: usize> Work for Kernel<'_, '_, S, F, B, N> {
     #[inline(always)]
     unsafe fn run<L: Lanes>(self) {
-        let bags = &self.pass.bags;
-        let (ids, n_columns) = (bags.ids, self.n_columns());
-        let mut ahead = Ahead::new(ids);
-        let mut p = 0;
-        // SAFETY: all that is asked for has been checked; the processor has the instructions of `L`.
+        // SAFETY: said by the caller.
         unsafe {
-            let mut row =
-                Row::<L, S, F, N>::new(self.storage, self.pass.setup.dim, self.first_vector());
-            ahead.begin(&row);
-            for i in 0..bags.n() {
-                let out = self.out(bags.place(i));
-                if B::SINGLE {
-                    row.clear();
-                    row.add(ahead.next(&row, i), 1.0);
-                    row.store(out, n_columns, self.pass.sums.unit);
-                    continue;
-                }
-                match self.pass.sums.begin {
-                    Begin::Zeros => row.clear(),
-                    Begin::Output => row.load(out, n_columns),
-                }
-                let end = bags.end(i);
-                while p < end {
-                    row.add(ahead.next(&row, p), bags.weight(p));
-                    p += 1;
-                }
-                row.store(out, n_columns, self.pass.sums.scale(i));
+            if may_be_lined::<S, F, N>() && self.storage.lined() {
+                self.pool::<L, true>();
+            } else {
+                self.pool::<L, false>();
             }
         }
     }
@@ -98,9 +88,54 @@ impl<S: Storage, F: Format, B: Shape, const N: usize> Work for Kernel<'_, '_, S,
     }
 }
 
+/// Whether rows of such tables can have [lanes](crate::structure::Record::lanes).
+const fn may_be_lined<S: Storage, F: Format, const N: usize>() -> bool {
+    S::LINED && F::BITS == 32 && N < MAX_VECTORS
+}
+
+impl<S: Storage, F: Format, B: Shape, const N: usize> Kernel<'_, '_, S, F, B, N> {
+    /// Pools all bags, of records in lines if they are `LINED`.
+    ///
+    /// # Safety
+    /// The processor has the instructions of `L`.
+    #[inline(always)]
+    unsafe fn pool<L: Lanes, const LINED: bool>(self) {
+        let bags = &self.pass.bags;
+        let (ids, n_columns) = (bags.ids, self.n_columns());
+        let mut ahead = Ahead::new(ids);
+        let mut p = 0;
+        // SAFETY: all that is asked for has been checked; the processor has the instructions of `L`.
+        unsafe {
+            let dim = self.pass.setup.dim;
+            let mut row = Row::<L, S, F, N, LINED>::new(self.storage, dim, self.first_vector());
+            ahead.begin(&row);
+            for i in 0..bags.n() {
+                let out = self.out(bags.place(i));
+                if B::SINGLE {
+                    row.clear();
+                    row.add(ahead.next(&row, i), None);
+                    row.store(out, n_columns, self.pass.sums.unit);
+                    continue;
+                }
+                match self.pass.sums.begin {
+                    Begin::Zeros => row.clear(),
+                    Begin::Output => row.load(out, n_columns),
+                }
+                let end = bags.end(i);
+                while p < end {
+                    let weight = B::WEIGHTED.then(|| bags.weight(p));
+                    row.add(ahead.next(&row, p), weight);
+                    p += 1;
+                }
+                row.store(out, n_columns, self.pass.sums.scale(i));
+            }
+        }
+    }
+}
+
 impl<'k, 'o, S, F, B, const N: usize> Kernel<'k, 'o, S, F, B, N> {
     /// The same for any bags and up to `M` vectors.
-    fn widened<const M: usize>(self) -> Kernel<'k, 'o, S, F, Several, M> {
+    fn widened<const M: usize>(self) -> Kernel<'k, 'o, S, F, Weighted, M> {
         Kernel {
             storage: self.storage,
             kind: PhantomData,

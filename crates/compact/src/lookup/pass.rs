@@ -4,7 +4,7 @@ use std::marker::PhantomData;
 
 use super::format::{self, Format};
 use super::isa::{Isa, Work};
-use super::kernel::{Kernel, MAX_VECTORS, Several, Shape, Single};
+use super::kernel::{Kernel, MAX_VECTORS, Several, Shape, Single, Weighted};
 use super::lanes::LANES;
 use crate::Values;
 use crate::bags::Output;
@@ -93,13 +93,9 @@ impl PassBags<'_> {
     /// There is one.
     #[inline(always)]
     pub unsafe fn weight(&self, p: usize) -> f32 {
-        // Without a branch on every id.
-        let (weights, last) = match self.weights {
-            Some(weights) => (weights, usize::MAX),
-            None => (&[1.0][..], 0),
-        };
-        // SAFETY: there are as many weights as ids, or one.
-        unsafe { *weights.get_unchecked(p & last) }
+        // SAFETY: there are as many weights as ids.
+        let weight = |weights: &[f32]| unsafe { *weights.get_unchecked(p) };
+        self.weights.map_or(1.0, weight)
     }
 }
 
@@ -178,7 +174,9 @@ impl Pass<'_, '_> {
         let PassBags { ends, weights, .. } = self.bags;
         // SAFETY: said by the caller.
         unsafe {
-            if ends.is_none() && weights.is_none() && self.sums.begin == Begin::Zeros {
+            if weights.is_some() {
+                self.kernel::<S, F, Weighted, N>(storage, first);
+            } else if ends.is_none() && self.sums.begin == Begin::Zeros {
                 self.kernel::<S, F, Single, N>(storage, first);
             } else {
                 self.kernel::<S, F, Several, N>(storage, first);

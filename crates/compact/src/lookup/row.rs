@@ -14,17 +14,16 @@ const LINE: usize = 64;
 const MASK_WORDS: usize = 4;
 
 /// A vector that rows are added to.
-pub struct Row<L, S, F, const N: usize> {
+pub struct Row<L, S, F, const N: usize, const LINED: bool> {
     pub storage: S,
     format: PhantomData<F>,
     dim: usize,
     first_vector: usize,
     straddles: bool,
-    lined: bool,
     sums: [L; N],
 }
 
-impl<L: Lanes, S: Storage, F: Format, const N: usize> Row<L, S, F, N> {
+impl<L: Lanes, S: Storage, F: Format, const N: usize, const LINED: bool> Row<L, S, F, N, LINED> {
     /// A row of zeros.
     ///
     /// # Safety
@@ -33,7 +32,6 @@ impl<L: Lanes, S: Storage, F: Format, const N: usize> Row<L, S, F, N> {
     pub unsafe fn new(storage: S, dim: usize, first_vector: usize) -> Self {
         Self {
             straddles: storage.straddles(),
-            lined: storage.lined(),
             storage,
             format: PhantomData,
             dim,
@@ -75,16 +73,16 @@ impl<L: Lanes, S: Storage, F: Format, const N: usize> Row<L, S, F, N> {
         }
     };
 
-    /// Adds a row, times `weight`.
+    /// Adds a row, times `weight` if there is one.
     ///
     /// # Safety
     /// The record is one of the storage; the processor has the instructions of `L`.
     #[inline(always)]
-    pub unsafe fn add(&mut self, record: Record, weight: f32) {
+    pub unsafe fn add(&mut self, record: Record, weight: Option<f32>) {
         // SAFETY: a structure's record has scale and bias, as many values as it keeps, and a mask if it
         // has its own form and is masked.
         unsafe {
-            if S::LINED && F::BITS == 32 && N < MAX_VECTORS && self.lined {
+            if LINED {
                 self.add_lines(record, weight);
             } else if S::MARKS == Marks::None {
                 self.add_first(record, weight);
@@ -99,17 +97,17 @@ impl<L: Lanes, S: Storage, F: Format, const N: usize> Row<L, S, F, N> {
     /// # Safety
     /// As [`add`](Self::add).
     #[inline(always)]
-    unsafe fn add_first(&mut self, record: Record, weight: f32) {
+    unsafe fn add_first(&mut self, record: Record, weight: Option<f32>) {
         // SAFETY: said above.
         unsafe {
             let affine = F::affine(record.at);
             let values = record.at.add(F::FIXED);
-            let weight = L::splat(weight);
+            let weight = weight.map(|weight| L::splat(weight));
             for (v, sum) in self.sums.iter_mut().enumerate() {
                 let first = (self.first_vector + v) * LANES;
                 let n = (record.kept as usize).saturating_sub(first).min(LANES);
                 let row: L = F::load(values, first, n, affine);
-                *sum = row.mul_add(weight, *sum);
+                *sum = plus(*sum, row, weight);
             }
         }
     }
@@ -119,18 +117,18 @@ impl<L: Lanes, S: Storage, F: Format, const N: usize> Row<L, S, F, N> {
     /// # Safety
     /// As [`add`](Self::add); the storage is lined.
     #[inline(always)]
-    unsafe fn add_lines(&mut self, record: Record, weight: f32) {
+    unsafe fn add_lines(&mut self, record: Record, weight: Option<f32>) {
         // SAFETY: said above.
         unsafe {
-            let weight = L::splat(weight);
+            let weight = weight.map(|weight| L::splat(weight));
             let row = L::load_f32_in_line(record.at, record.lanes as u16);
-            self.sums[0] = row.mul_add(weight, self.sums[0]);
+            self.sums[0] = plus(self.sums[0], row, weight);
             for (v, sum) in self.sums.iter_mut().enumerate().skip(1) {
                 let mask = (record.lanes >> (v * LANES)) as u16;
                 // A load waits for its line even if it takes nothing from it: not for one far away.
                 let line = if mask == 0 { 0 } else { v * LINE };
                 let row = L::load_first_f32(record.at.wrapping_add(line), mask);
-                *sum = row.mul_add(weight, *sum);
+                *sum = plus(*sum, row, weight);
             }
         }
     }
@@ -140,7 +138,7 @@ impl<L: Lanes, S: Storage, F: Format, const N: usize> Row<L, S, F, N> {
     /// # Safety
     /// As [`add`](Self::add).
     #[inline(always)]
-    unsafe fn add_marked(&mut self, record: Record, weight: f32) {
+    unsafe fn add_marked(&mut self, record: Record, weight: Option<f32>) {
         let n_columns = record.kept as usize;
         let mut bits = [0; MASK_WORDS];
         // SAFETY: said above; a list has as many columns as values.
@@ -156,7 +154,7 @@ impl<L: Lanes, S: Storage, F: Format, const N: usize> Row<L, S, F, N> {
             let values = record.at.add(S::MARKS.bytes(self.dim, n_columns));
             let affine = F::affine(values);
             let values = values.add(F::FIXED);
-            let weight = L::splat(weight);
+            let weight = weight.map(|weight| L::splat(weight));
             let mut first = if N < MAX_VECTORS {
                 0
             } else {
@@ -166,7 +164,7 @@ impl<L: Lanes, S: Storage, F: Format, const N: usize> Row<L, S, F, N> {
                 let mask = self.mask(mask, self.first_vector + v);
                 let row: L = F::expand(values, first, mask, affine);
                 first += mask.count_ones() as usize;
-                self.sums[v] = row.mul_add(weight, self.sums[v]);
+                self.sums[v] = plus(self.sums[v], row, weight);
             }
         }
     }
@@ -236,6 +234,21 @@ impl<L: Lanes, S: Storage, F: Format, const N: usize> Row<L, S, F, N> {
         }
         for line in 1..Self::LINES - 1 {
             prefetch_line(at.wrapping_add((line * LINE).min(last)));
+        }
+    }
+}
+
+/// `sum + weight · row`.
+///
+/// # Safety
+/// The processor has the instructions of `L`.
+#[inline(always)]
+unsafe fn plus<L: Lanes>(sum: L, row: L, weight: Option<L>) -> L {
+    // SAFETY: said above.
+    unsafe {
+        match weight {
+            Some(weight) => row.mul_add(weight, sum),
+            None => row.add(sum),
         }
     }
 }

@@ -198,7 +198,7 @@ pub(crate) struct Record {
 }
 
 /// Records of a [`Records`].
-pub(crate) const RING: usize = 4 * LANES;
+pub(crate) const RING: usize = 8 * LANES;
 
 /// Records that have been found and will be read.
 #[derive(Clone, Copy, Debug)]

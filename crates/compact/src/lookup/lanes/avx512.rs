@@ -120,6 +120,12 @@ unsafe impl Lanes for Avx512 {
     }
 
     #[inline(always)]
+    unsafe fn add(self, b: Self) -> Self {
+        // SAFETY: as above.
+        Self(unsafe { _mm512_add_ps(self.0, b.0) })
+    }
+
+    #[inline(always)]
     unsafe fn mul(self, b: Self) -> Self {
         // SAFETY: as above.
         Self(unsafe { _mm512_mul_ps(self.0, b.0) })
@@ -177,7 +183,7 @@ unsafe impl Lanes for Avx512 {
         }
     }
 
-    // Four comparisons that each halve the ranges, for all rows at once.
+    // Comparisons that each halve the ranges, for all rows at once.
     #[inline(always)]
     unsafe fn find_steps(
         ladder: &Ladder,
@@ -191,7 +197,12 @@ unsafe impl Lanes for Avx512 {
             let row = _mm512_loadu_epi32(rows.as_ptr().cast());
             let bounds = _mm512_loadu_epi32(ladder.bounds.as_ptr().cast());
             let mut step = _mm512_setzero_si512();
-            for half in [8, 4, 2, 1] {
+            let halves = [8, 4, 2, 1];
+            // Few ranges need a comparison less.
+            for half in halves
+                .into_iter()
+                .skip(usize::from(ladder.bounds[7] == u32::MAX))
+            {
                 let last = _mm512_add_epi32(step, _mm512_set1_epi32(half - 1));
                 let bound = _mm512_permutexvar_epi32(last, bounds);
                 let behind = _mm512_cmple_epu32_mask(bound, row);

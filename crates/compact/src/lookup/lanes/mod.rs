@@ -60,6 +60,9 @@ pub unsafe trait Lanes: Copy {
     /// `self · b + c`, rounded once.
     unsafe fn mul_add(self, b: Self, c: Self) -> Self;
 
+    /// `self + b`.
+    unsafe fn add(self, b: Self) -> Self;
+
     /// `self · b`.
     unsafe fn mul(self, b: Self) -> Self;
 
@@ -150,6 +153,7 @@ mod tests {
                 lanes(L::load_u4(at, odd, n)),
                 lanes(x.mul_add(L::splat(1.7), L::load_u8(at, n))),
                 lanes(x.mul(L::splat(1.7))),
+                lanes(x.add(L::load_u8(at, n))),
                 lanes(L::splat_f16(at)),
                 lanes(L::load_u8(at, 16).first(n)),
                 lanes(L::load_u8(at, 16).expand(mask)),
@@ -291,7 +295,7 @@ mod tests {
         let all = unsafe { everything::<Portable>(&bytes, 16, 0b1000_0000_0000_1010, 1) };
         let mut expected = [0.0; 16];
         (expected[1], expected[3], expected[15]) = (1.0, 2.0, 3.0);
-        assert_eq!(all[10], expected);
+        assert_eq!(all[11], expected);
         // Half bytes 1, 2, …: the high half of byte 1, the low half of byte 2, …
         assert_eq!(all[5][..4], [0.0, 2.0, 0.0, 3.0]);
     }

@@ -77,6 +77,11 @@ unsafe impl Lanes for Portable {
     }
 
     #[inline(always)]
+    unsafe fn add(self, b: Self) -> Self {
+        Self::from_fn(LANES, |i| self.0[i] + b.0[i])
+    }
+
+    #[inline(always)]
     unsafe fn mul(self, b: Self) -> Self {
         Self::from_fn(LANES, |i| self.0[i] * b.0[i])
     }

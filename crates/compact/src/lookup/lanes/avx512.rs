@@ -15,7 +15,23 @@ fn low(n: usize) -> u32 {
     (1 << n) - 1
 }
 
-/// The same of at most 7 planes behind a word, in half a line: a wide load would wait for the next line.
+/// The first `n` half bytes, low halves first, as floats; 0 in the other lanes.
+///
+/// # Safety
+/// The processor has AVX-512.
+#[inline(always)]
+unsafe fn halves_to_floats(halves: __m128i, n: usize) -> Avx512 {
+    // SAFETY: said above.
+    unsafe {
+        let low_half = _mm_set1_epi8(15);
+        let even = _mm_and_si128(halves, low_half);
+        let odd = _mm_and_si128(_mm_srli_epi16::<4>(halves), low_half);
+        let bytes = _mm_maskz_mov_epi8(low(n) as u16, _mm_unpacklo_epi8(even, odd));
+        Avx512(_mm512_cvtepi32_ps(_mm512_cvtepu8_epi32(bytes)))
+    }
+}
+
+/// [`Lanes::weigh`] of at most 7 planes behind a word, in half a line: a wide load would wait for the next line.
 ///
 /// # Safety
 /// The processor has AVX-512; there are `n` planes and weights behind one word each.
@@ -86,21 +102,21 @@ unsafe impl Lanes for Avx512 {
     #[inline(always)]
     unsafe fn load_u4(at: *const u8, first: usize, n: usize) -> Self {
         let odd = first % 2;
+        let at = at.wrapping_add(first / 2);
+        if odd == 0 && n == LANES {
+            // No byte more: a wider load would wait for the line behind, masked or not.
+            // SAFETY: the caller's 16 values are 8 bytes.
+            return unsafe { halves_to_floats(_mm_loadl_epi64(at.cast()), n) };
+        }
         // SAFETY: masked to the bytes that hold the caller's `n` values.
         unsafe {
             let n_bytes = (odd + n).div_ceil(2);
-            let at = at.wrapping_add(first / 2);
             let both = _mm_maskz_loadu_epi8(low(n_bytes) as u16, at.cast());
             // Drops the half byte in front; shifts by 64 give 0, so an even start needs no branch.
             let right = _mm_srl_epi64(both, _mm_cvtsi64_si128(4 * odd as i64));
             let left = _mm_cvtsi64_si128(64 - 4 * odd as i64);
             let carry = _mm_sll_epi64(_mm_bsrli_si128::<8>(both), left);
-            let halves = _mm_or_si128(right, carry);
-            let low_half = _mm_set1_epi8(15);
-            let even = _mm_and_si128(halves, low_half);
-            let odd = _mm_and_si128(_mm_srli_epi16::<4>(halves), low_half);
-            let bytes = _mm_maskz_mov_epi8(low(n) as u16, _mm_unpacklo_epi8(even, odd));
-            Self(_mm512_cvtepi32_ps(_mm512_cvtepu8_epi32(bytes)))
+            halves_to_floats(_mm_or_si128(right, carry), n)
         }
     }
 
@@ -196,18 +212,18 @@ unsafe impl Lanes for Avx512 {
         unsafe {
             let row = _mm512_loadu_epi32(rows.as_ptr().cast());
             let bounds = _mm512_loadu_epi32(ladder.bounds.as_ptr().cast());
-            let mut step = _mm512_setzero_si512();
-            let halves = [8, 4, 2, 1];
-            // Few ranges need a comparison less.
-            for half in halves
-                .into_iter()
-                .skip(usize::from(ladder.bounds[7] == u32::MAX))
-            {
+            let halve = |step, half: i32| {
                 let last = _mm512_add_epi32(step, _mm512_set1_epi32(half - 1));
                 let bound = _mm512_permutexvar_epi32(last, bounds);
                 let behind = _mm512_cmple_epu32_mask(bound, row);
-                step = _mm512_mask_add_epi32(step, behind, step, _mm512_set1_epi32(half));
+                _mm512_mask_add_epi32(step, behind, step, _mm512_set1_epi32(half))
+            };
+            let mut step = _mm512_setzero_si512();
+            // Few ranges need a comparison less.
+            if ladder.bounds[7] != u32::MAX {
+                step = halve(step, 8);
             }
+            let step = halve(halve(halve(step, 4), 2), 1);
             let of_step = |values: &[u32; LANES]| {
                 _mm512_permutexvar_epi32(step, _mm512_loadu_epi32(values.as_ptr().cast()))
             };

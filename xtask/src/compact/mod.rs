@@ -2,6 +2,7 @@
 
 mod names;
 mod origin;
+mod rank;
 mod report;
 
 use std::path::{Path, PathBuf};
@@ -21,6 +22,7 @@ use crate::failure::BadInput;
 use crate::output::Output;
 use names::Names;
 use origin::Origin;
+use rank::LowRank;
 use report::CompactReport;
 
 const EXAMPLES: &str = "\
@@ -28,6 +30,7 @@ Examples:
   cargo xtask compact runs/synthetic-dlrm-s1 --values int4 --out small.safetensors
   cargo xtask compact runs/synthetic-dlrm-s1 --max-auc-drop 0.0005 --prefer size --out small.safetensors
   cargo xtask compact model.safetensors --sparsity 0.9 --data prepared/criteo --out pruned.safetensors
+  cargo xtask compact runs/wide --rank 4 --values f32 --out rank4.safetensors
   cargo xtask compact theirs.safetensors --names theirs.toml --threshold 0.001 --out small.safetensors
   cargo xtask compact theirs.safetensors --names theirs.toml --masks masks.safetensors --out small.safetensors
 
@@ -40,6 +43,10 @@ tables together (of each table with --each-field), or those that --masks drops: 
 BOOL tensor [rows, dim] for each field, under its name, 0 where a value is dropped. Then the encoder stores what \
 is left: for each field it shows the bytes of every encoding, the information in the table (zero-order entropy of \
 the places, and the bits of the values) and what was taken.
+
+--rank D cuts tables to their best approximation of rank D first (truncated SVD): rows of D values, and a matrix \
+[D, dim] behind them that gives the model its vectors back. Tables that this would not make smaller stay as they \
+are. It is MLET's control: train wide, cut afterwards.
 
 A safetensors file that somebody else trained takes --names, a TOML file, in the order of the model:
   [[field]]
@@ -78,6 +85,9 @@ pub struct CompactArgs {
     data: Option<PathBuf>,
     #[command(flatten)]
     dropped: Dropped,
+    /// Cut tables to this rank, with a small matrix behind them.
+    #[arg(long, value_name = "D", value_parser = clap::value_parser!(u32).range(1..), conflicts_with_all = ["threshold", "sparsity", "masks"])]
+    rank: Option<u32>,
     /// Names of the tables and weights of a file that somebody else wrote.
     #[arg(long, value_name = "TOML", conflicts_with_all = ["data", "max_auc_drop"])]
     names: Option<PathBuf>,
@@ -141,11 +151,11 @@ fn own(args: &CompactArgs) -> anyhow::Result<Done> {
     }
     let training = record(args, artefact.manifest().training.clone());
     drop(artefact);
-    let source = origin.source()?;
-    let pruned = Pruned::new(&source, args.dropped.pruning()?)?;
+    let tables = origin.source()?;
+    let source = args.reduced(&tables)?;
     let request = ShipRequest {
         before: origin.path(),
-        source: &pruned,
+        source: &*source,
         settings: &args.settings(),
         dataset: origin.dataset(),
     };
@@ -195,10 +205,17 @@ fn foreign(args: &CompactArgs, names: &Path) -> anyhow::Result<Done> {
         let path = args.input.display();
         eprintln!("note: {n_left} tensors of {path} have no name in --names and are left out");
     }
-    let pruned = Pruned::new(&tables, args.dropped.pruning()?)?;
-    let encoders = vec![args.settings().encoder(args.values); pruned.fields().len()];
+    let source = args.reduced(&tables)?;
+    let encoders = vec![args.settings().encoder(args.values); source.fields().len()];
     let training = record(args, Value::Null);
-    let packed = pack(&args.out, &pruned, &encoders, &dense, Value::Null, training)?;
+    let packed = pack(
+        &args.out,
+        &*source,
+        &encoders,
+        &dense,
+        Value::Null,
+        training,
+    )?;
     Ok(Done {
         packed,
         selection: None,
@@ -207,6 +224,23 @@ fn foreign(args: &CompactArgs, names: &Path) -> anyhow::Result<Done> {
 }
 
 impl CompactArgs {
+    /// The tables without what is dropped of them, or cut to a rank.
+    fn reduced<'s>(
+        &self,
+        tables: &'s dyn TableSource,
+    ) -> anyhow::Result<Box<dyn TableSource + 's>> {
+        let Some(rank) = self.rank else {
+            return Ok(Box::new(Pruned::new(tables, self.dropped.pruning()?)?));
+        };
+        let cut = LowRank::new(tables, rank as usize);
+        if cut.n_cut() == 0 {
+            let message =
+                format!("--rank: expected a rank that makes a table smaller, found {rank}");
+            return Err(BadInput(message).into());
+        }
+        Ok(Box::new(cut))
+    }
+
     fn settings(&self) -> ExportConfig {
         ExportConfig {
             values: self.values,
@@ -253,6 +287,7 @@ fn record(args: &CompactArgs, training: Value) -> Value {
             "prefer": args.prefer,
             "max_auc_drop": args.max_auc_drop,
             "dropped": args.dropped.describe(),
+            "rank": args.rank,
         },
     })
 }

@@ -1,13 +1,17 @@
 //! `compact` through the real binary: of a run, of an artefact, of somebody else's file, and of bad input.
 #![expect(clippy::unwrap_used, reason = "a test may stop at an error")]
 
+mod foreign;
+mod rank;
+mod refused;
+
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Command, Output};
 use std::sync::OnceLock;
 
-use serde_json::{Value, json};
-use slimbed_compact::{Artefact, Pooling, Scratch};
+use serde_json::Value;
+use slimbed_compact::{Artefact, Scratch};
 use tempfile::TempDir;
 
 /// A finished run, made once.
@@ -74,6 +78,18 @@ fn check_refused(folder: &Path, arguments: &[&str], expected: &[&str]) {
         .filter(|name| name.to_string_lossy().contains("out."))
         .collect();
     assert!(left.is_empty(), "{left:?}");
+}
+
+/// The rows of table `f` of an artefact.
+fn rows(path: &Path, f: usize) -> Vec<f32> {
+    let artefact = Artefact::open(path).unwrap();
+    artefact.verify().unwrap();
+    let table = artefact.table(f).unwrap();
+    let mut rows = vec![0.0; table.n_rows() as usize * table.dim()];
+    for (id, row) in rows.chunks_mut(table.dim()).enumerate() {
+        table.row(id as u32, row, &mut Scratch::default()).unwrap();
+    }
+    rows
 }
 
 fn number(value: &Value) -> f64 {
@@ -283,275 +299,4 @@ fn an_artefact_is_pruned_to_the_share_asked_for() {
         &["compact", file, "--max-auc-drop", "0.1"],
         &["--max-auc-drop", "--data"],
     );
-}
-
-/// A safetensors file, written by hand: name, type, shape and bytes of each tensor.
-fn safetensors(path: &Path, tensors: &[(&str, &str, &[usize], Vec<u8>)]) {
-    let (mut header, mut data) = (serde_json::Map::new(), Vec::new());
-    for (name, dtype, shape, bytes) in tensors {
-        let offsets = [data.len(), data.len() + bytes.len()];
-        let entry = json!({ "dtype": dtype, "shape": shape, "data_offsets": offsets });
-        header.insert((*name).to_owned(), entry);
-        data.extend_from_slice(bytes);
-    }
-    let header = serde_json::to_vec(&header).unwrap();
-    let length = (header.len() as u64).to_le_bytes();
-    fs::write(path, [&length[..], &header, &data].concat()).unwrap();
-}
-
-fn f32s(values: &[f32]) -> Vec<u8> {
-    values.iter().flat_map(|x| x.to_le_bytes()).collect()
-}
-
-/// The upper halves of f32.
-fn bf16s(values: &[f32]) -> Vec<u8> {
-    let halves = values.iter().map(|x| (x.to_bits() >> 16) as u16);
-    halves.flat_map(u16::to_le_bytes).collect()
-}
-
-const NAMES: &str = r#"[[field]]
-name = "C1"
-tensor = "emb_l.0.weight"
-pooling = "mean"
-[[field]]
-name = "C2"
-tensor = "emb_l.1.weight"
-[[weight]]
-name = "top.0.weight"
-tensor = "top_l.0.weight"
-"#;
-
-const C1: [f32; 6] = [0.5, -0.25, 0.125, 3.0, -0.01, 0.0];
-const C2: [f32; 4] = [1.5, -2.0, 0.25, 0.0];
-
-/// A folder with two tables and two weights of somebody else.
-fn theirs() -> (TempDir, PathBuf) {
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().to_owned();
-    safetensors(
-        &path.join("theirs.safetensors"),
-        &[
-            ("emb_l.0.weight", "F32", &[3, 2], f32s(&C1)),
-            ("emb_l.1.weight", "BF16", &[2, 2], bf16s(&C2)),
-            ("top_l.0.weight", "F32", &[1, 2], f32s(&[7.0, 8.0])),
-            ("bot_l.0.bias", "I64", &[1], vec![0; 8]),
-        ],
-    );
-    fs::write(path.join("names.toml"), NAMES).unwrap();
-    (folder, path)
-}
-
-const THEIRS: [&str; 4] = ["compact", "theirs.safetensors", "--names", "names.toml"];
-
-/// The rows of table `f` of an artefact.
-fn rows(path: &Path, f: usize) -> Vec<f32> {
-    let artefact = Artefact::open(path).unwrap();
-    artefact.verify().unwrap();
-    let table = artefact.table(f).unwrap();
-    let mut rows = vec![0.0; table.n_rows() as usize * table.dim()];
-    for (id, row) in rows.chunks_mut(table.dim()).enumerate() {
-        table.row(id as u32, row, &mut Scratch::default()).unwrap();
-    }
-    rows
-}
-
-#[test]
-fn a_file_that_somebody_else_trained_is_compacted() {
-    let (_folder, path) = theirs();
-    let exact = ["--values", "f32", "--out", "exact.safetensors"];
-    let report = result(&path, &[&THEIRS[..], &exact].concat());
-    let out = path.join("exact.safetensors");
-    assert_eq!((rows(&out, 0), rows(&out, 1)), (C1.to_vec(), C2.to_vec()));
-    let artefact = Artefact::open(&out).unwrap();
-    let weight = artefact.dense("top.0.weight").unwrap();
-    assert_eq!(weight, (&[1, 2][..], &[7.0, 8.0][..]));
-    let pooling: Vec<_> = artefact
-        .manifest()
-        .fields
-        .iter()
-        .map(|f| f.pooling)
-        .collect();
-    assert_eq!(pooling, [Pooling::Mean, Pooling::Sum]);
-    assert!(report["card"]["quality"].is_null());
-    assert_eq!(report["card"]["dense_bytes"], 4 * (6 + 4 + 2));
-    let text = xtask(
-        &path,
-        &[&THEIRS[..], &["--out", "int8.safetensors"]].concat(),
-    );
-    let (text, notes) = (
-        text.stdout,
-        String::from_utf8_lossy(&text.stderr).into_owned(),
-    );
-    let text = String::from_utf8_lossy(&text);
-    assert!(text.contains("No metrics: they take a model"), "{text}");
-    assert!(text.contains("C1: 3 x 2, 83.3% kept, bound"), "{text}");
-    assert!(notes.contains("1 tensors of theirs.safetensors"), "{notes}");
-}
-
-#[test]
-fn values_of_a_foreign_file_are_dropped_by_threshold_or_mask() {
-    let (_folder, path) = theirs();
-    let drop = |arguments: &[&str]| {
-        let exact = ["--values", "f32", "--out", "dropped.safetensors"];
-        result(&path, &[&THEIRS[..], arguments, &exact].concat());
-        let out = path.join("dropped.safetensors");
-        (rows(&out, 0), rows(&out, 1))
-    };
-    let (c1, c2) = drop(&["--threshold", "0.25"]);
-    assert_eq!(c1, [0.5, -0.25, 0.0, 3.0, 0.0, 0.0]);
-    assert_eq!(c2, C2);
-    let (c1, c2) = drop(&["--sparsity", "0.5"]);
-    assert_eq!(c1, [0.5, 0.0, 0.0, 3.0, 0.0, 0.0]);
-    assert_eq!(c2, [1.5, -2.0, 0.25, 0.0]);
-    safetensors(
-        &path.join("masks.safetensors"),
-        &[
-            ("C1", "U8", &[3, 2], vec![1, 0, 2, 0, 1, 1]),
-            ("C2", "BOOL", &[2, 2], vec![0, 1, 0, 1]),
-        ],
-    );
-    let (c1, c2) = drop(&["--masks", "masks.safetensors"]);
-    assert_eq!(c1, [0.5, 0.0, 0.125, 0.0, -0.01, 0.0]);
-    assert_eq!(c2, [0.0, -2.0, 0.0, 0.0]);
-}
-
-#[test]
-fn bad_names_and_masks_are_refused() {
-    let (_folder, path) = theirs();
-    let names = |text: &str, expected: &[&str]| {
-        fs::write(path.join("bad.toml"), text).unwrap();
-        let arguments = ["compact", "theirs.safetensors", "--names", "bad.toml"];
-        check_refused(&path, &arguments, expected);
-    };
-    let replaced = |from: &str, to: &str| {
-        assert!(NAMES.contains(from));
-        NAMES.replacen(from, to, 1)
-    };
-    let missing = [
-        "theirs.safetensors",
-        "`emb_l.7.weight`",
-        "expected a tensor",
-        "`emb_l.0.weight`",
-    ];
-    names(&replaced("emb_l.0", "emb_l.7"), &missing);
-    let integers = [
-        "`bot_l.0.bias`",
-        "expected type F32, F16 or BF16, found I64",
-    ];
-    names(&replaced("emb_l.0.weight", "bot_l.0.bias"), &integers);
-    names(
-        &replaced("\"C2\"", "\"C1\""),
-        &["fields of different names", "`C1`"],
-    );
-    names(&replaced("mean", "max"), &["bad.toml:4:", "max"]);
-    names(
-        &replaced("tensor =", "tensro ="),
-        &["bad.toml:3:", "tensro"],
-    );
-    names("field = []", &["expected a [[field]]"]);
-    let masks = |tensors: &[(&str, &str, &[usize], Vec<u8>)], expected: &[&str]| {
-        safetensors(&path.join("masks.safetensors"), tensors);
-        let masks = ["--masks", "masks.safetensors"];
-        check_refused(&path, &[&THEIRS[..], &masks].concat(), expected);
-    };
-    let c1 = ("C1", "U8", &[3, 2][..], vec![1; 6]);
-    let c2 = ("C2", "U8", &[2, 2][..], vec![1; 4]);
-    masks(
-        std::slice::from_ref(&c1),
-        &["masks.safetensors", "`C2`", "found none"],
-    );
-    masks(
-        &[c1.clone(), ("C2", "U8", &[4, 1], vec![1; 4])],
-        &["`C2`", "expected shape [2, 2]", "[4, 1]"],
-    );
-    masks(
-        &[c1.clone(), ("C2", "F32", &[2, 2], vec![0; 16])],
-        &["`C2`", "expected type U8 or BOOL, found F32"],
-    );
-    masks(
-        &[c1, c2, ("C3", "U8", &[1], vec![1])],
-        &["`C3`", "expected the name of a field"],
-    );
-}
-
-#[test]
-fn bad_files_and_flags_are_refused() {
-    let (_folder, path) = theirs();
-    let mut table = C1;
-    table[3] = f32::NAN;
-    let nan = [
-        ("emb_l.0.weight", "F32", &[3, 2][..], f32s(&table)),
-        ("emb_l.1.weight", "F32", &[2, 2], f32s(&C2)),
-        ("top_l.0.weight", "F32", &[1, 2], f32s(&[7.0, 8.0])),
-    ];
-    let file = |name: &str, expected: &[&str]| {
-        check_refused(&path, &["compact", name, "--names", "names.toml"], expected);
-    };
-    safetensors(&path.join("nan.safetensors"), &nan);
-    file(
-        "nan.safetensors",
-        &[
-            "nan.safetensors",
-            "`emb_l.0.weight`",
-            "expected finite values",
-            "NaN in row 1, column 1",
-        ],
-    );
-    let shard = "model-00001-of-00002.safetensors";
-    safetensors(&path.join(shard), &nan[1..]);
-    file(
-        shard,
-        &[
-            shard,
-            "`emb_l.0.weight`",
-            "shard 00001 of 00002",
-            "join the shards",
-        ],
-    );
-    safetensors(
-        &path.join("flat.safetensors"),
-        &[("emb_l.0.weight", "F32", &[6], f32s(&C1))],
-    );
-    file(
-        "flat.safetensors",
-        &["expected a table [rows, dim], found shape [6]"],
-    );
-    fs::write(path.join("text.safetensors"), "no safetensors").unwrap();
-    file(
-        "text.safetensors",
-        &["text.safetensors", "not a valid safetensors file"],
-    );
-    file("nowhere.safetensors", &["nowhere.safetensors"]);
-    check_refused(
-        &path,
-        &["compact", "theirs.safetensors"],
-        &["theirs.safetensors", "metadata `slimbed`", "--names"],
-    );
-    check_refused(&path, &["compact", "."], &["run.json"]);
-    for (flags, expected) in [
-        (&["--values", "int5"][..], "f32, f16, int8 or int4"),
-        (&["--prefer", "me"], "speed or size"),
-        (&["--sparsity", "2"], "a share, 0 to 1"),
-        (&["--threshold", "-1"], "a positive number"),
-        (&["--threshold", "nan"], "a positive number"),
-        (&["--each-field"], "--sparsity"),
-        (&["--data", "."], "cannot be used with"),
-        (
-            &["--sparsity", "0.5", "--threshold", "1"],
-            "cannot be used with",
-        ),
-    ] {
-        check_refused(&path, &[&THEIRS[..], flags].concat(), &[expected]);
-    }
-    let before = fs::read(path.join("theirs.safetensors")).unwrap();
-    for (out, part) in [
-        ("theirs.safetensors", "is the input"),
-        ("./names.toml", "is the input"),
-    ] {
-        let output = xtask(&path, &[&THEIRS[..], &["--out", out]].concat());
-        let message = String::from_utf8_lossy(&output.stderr);
-        assert_eq!(output.status.code(), Some(2), "{message}");
-        assert!(message.contains(part), "{message}");
-    }
-    assert_eq!(fs::read(path.join("theirs.safetensors")).unwrap(), before);
 }

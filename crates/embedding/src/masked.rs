@@ -103,7 +103,7 @@ mod tests {
     use smallvec::smallvec;
 
     use super::*;
-    use crate::{Bags, FieldSpec, RowInit, RowSettings, SparseRule};
+    use crate::{Bags, FieldSpec, Pooling, RowInit, RowSettings, SparseRule};
 
     const N_ROWS: [usize; 2] = [70, 9];
     const DIM: usize = 3;

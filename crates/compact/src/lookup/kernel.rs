@@ -66,7 +66,7 @@ impl<S: Storage, F: Format, B: Shape, const N: usize> Work for Kernel<'_, '_, S,
     unsafe fn run<L: Lanes>(self) {
         // SAFETY: said by the caller.
         unsafe {
-            if may_be_lined::<S, F, N>() && self.storage.lined() {
+            if may_be_lined::<S, F>() && self.storage.lined() {
                 self.pool::<L, true>();
             } else {
                 self.pool::<L, false>();
@@ -89,8 +89,8 @@ impl<S: Storage, F: Format, B: Shape, const N: usize> Work for Kernel<'_, '_, S,
 }
 
 /// Whether rows of such tables can have [lanes](crate::structure::Record::lanes).
-const fn may_be_lined<S: Storage, F: Format, const N: usize>() -> bool {
-    S::LINED && F::BITS == 32 && N < MAX_VECTORS
+const fn may_be_lined<S: Storage, F: Format>() -> bool {
+    S::LINED && F::BITS == 32
 }
 
 impl<S: Storage, F: Format, B: Shape, const N: usize> Kernel<'_, '_, S, F, B, N> {

@@ -124,7 +124,7 @@ impl<L: Lanes, S: Storage, F: Format, const N: usize, const LINED: bool> Row<L, 
             let row = L::load_f32_in_line(record.at, record.lanes as u16);
             self.sums[0] = plus(self.sums[0], row, weight);
             for (v, sum) in self.sums.iter_mut().enumerate().skip(1) {
-                let mask = (record.lanes >> (v * LANES)) as u16;
+                let mask = record.lanes.unbounded_shr((v * LANES) as u32) as u16;
                 // A load waits for its line even if it takes nothing from it: not for one far away.
                 let line = if mask == 0 { 0 } else { v * LINE };
                 let row = L::load_first_f32(record.at.wrapping_add(line), mask);

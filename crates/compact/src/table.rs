@@ -118,6 +118,24 @@ impl<'a> Table<'a> {
         Ok(())
     }
 
+    /// Asks for the memory that looking up an id reads first, so that lookups in several tables do not wait one
+    /// after the other. Large batches need not ask: their lookups do.
+    pub fn prefetch(&self, id: u32) {
+        if u64::from(id) >= self.n_rows {
+            return;
+        }
+        let first = &self.parts[0];
+        match self.sharing {
+            Sharing::None => first.prefetch(id),
+            Sharing::Hash { seed } => first.prefetch(hashed_row(id, seed, first.n_rows)),
+            Sharing::Cutoff => first.prefetch(cut_row(id, first.n_rows)),
+            Sharing::QuotientRemainder { divisor, .. } => {
+                first.prefetch(id / divisor);
+                self.parts[1].prefetch(id % divisor);
+            }
+        }
+    }
+
     /// Writes the row of an id, decoded value by value: for a look at single rows.
     ///
     /// # Errors
@@ -302,6 +320,14 @@ impl<'a> Table<'a> {
 }
 
 impl Part<'_> {
+    /// Asks for what finding the row, or reading it, reads first.
+    fn prefetch(&self, row: u32) {
+        match self.presence {
+            Some(presence) => presence.prefetch(row),
+            None => self.core.prefetch(row, self.values),
+        }
+    }
+
     fn decode(&self, row: u32, out: &mut [f32]) {
         let row = self.presence.map_or(row, |presence| presence.rank(row));
         naive::decode(&self.core, self.values, row, out);

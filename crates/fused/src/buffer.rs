@@ -141,7 +141,7 @@ impl Buffer {
         }
     }
 
-    /// The values row after row, of a value that lies so, or in a single panel.
+    /// The values row after row, of a value that lies so.
     pub fn row_major(&self) -> &[f32] {
         assert!(self.is_row_major(), "a value in panels");
         &self.values()[..self.rows * self.width]
@@ -159,8 +159,9 @@ impl Buffer {
         self.layout == Layout::Rows
     }
 
-    fn is_row_major(&self) -> bool {
-        self.layout == Layout::Rows || self.width == LANES
+    /// The same, or in panels that are rows: one of the width, or of a single row each.
+    pub fn is_row_major(&self) -> bool {
+        self.layout == Layout::Rows || self.width == LANES || self.rows == 1
     }
 
     /// Runs of columns with the values `[rows, stride]` of each and their stride.

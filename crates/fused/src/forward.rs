@@ -35,6 +35,8 @@ struct Finished {
     layers: Vec<usize>,
     /// Values of the parameters that are biases; of the others nothing.
     biases: Vec<Vec<f32>>,
+    /// Whether all weights are: a zero times one that is not has to show.
+    is_finite: bool,
 }
 
 impl Forward {
@@ -106,7 +108,9 @@ impl Finished {
                 biases[bias] = find(bias)?.values.clone();
             }
         }
+        let mut values = weights.iter().flat_map(|weight| weight.values);
         Ok(Self {
+            is_finite: values.all(|x| x.is_finite()),
             packed: PackedSet::new(Precision::F32, &weights)?,
             layers,
             biases,
@@ -123,10 +127,12 @@ impl Weights for Finished {
         multiplier: &mut Multiplier,
     ) {
         let weight = self.packed.view(self.layers[linear.weight]);
-        let part = |_| weight;
+        if self.is_finite {
+            return multiplier.finite_packed(y, x, weight);
+        }
         let parts = PackedParts {
             width: linear.n_out,
-            part: &part,
+            part: &|_| weight,
         };
         multiplier.value_parts(y, x, parts, Write::Set);
     }

@@ -18,7 +18,7 @@ pub fn bias_activation(y: &mut [f32], bias: &[f32], activation: Activation) {
 
 /// [`bias_activation`] of a value in any layout.
 pub(crate) fn add_bias_to(y: &mut Buffer, bias: &[f32], activation: Activation) {
-    if y.is_in_rows() {
+    if y.is_row_major() {
         return bias_activation(y.row_major_mut(), bias, activation);
     }
     for block in y.blocks_mut() {

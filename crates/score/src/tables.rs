@@ -17,6 +17,9 @@ pub struct Tables<'a> {
     dim: usize,
 }
 
+/// Ids of a bag whose rows are asked for in front of all lookups.
+const MOST_IDS: usize = 8;
+
 /// What is looked up.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Kind {
@@ -117,6 +120,9 @@ impl<'a> Tables<'a> {
     ) -> Result<(), ScoreError> {
         let (stride, mut start) = (self.width(kind), 0);
         let tables = &self.tables[self.range(kind)];
+        if samples.len() == 1 {
+            prefetch(tables, batch, samples.start);
+        }
         for (f, (table, bags)) in tables.iter().zip(batch.fields).enumerate() {
             let bags = part(bags, samples.clone(), &mut scratch.offsets);
             let out = Output {
@@ -167,6 +173,15 @@ impl<'a> Tables<'a> {
             field: self.names[f].clone(),
             source,
         }
+    }
+}
+
+/// Asks for the rows of one sample in all tables, so that it waits for memory once and not once a table.
+fn prefetch(tables: &[Table<'_>], batch: &Batch<'_>, sample: usize) {
+    for (table, bags) in tables.iter().zip(batch.fields) {
+        // Offsets that do not fit are the lookup's to refuse.
+        let ids = bags.ids.get(bags.range(sample)).unwrap_or_default();
+        ids.iter().take(MOST_IDS).for_each(|&id| table.prefetch(id));
     }
 }
 

@@ -19,7 +19,7 @@ mod sorted;
 pub use isa::Isa;
 pub(crate) use isa::Work;
 pub(crate) use ladder::Ladder;
-pub(crate) use lanes::{LANES, Lanes};
+pub(crate) use lanes::{LANES, Lanes, Portable};
 
 use crate::bags::{Bags, Output, Pooling};
 use crate::structure::Core;

@@ -36,7 +36,8 @@ pub(crate) use steps::Steps;
 
 use crate::encode::{Encoding, RowsStored, TableStats};
 use crate::error::FormError;
-use crate::lookup::{LANES, Lanes};
+use crate::lookup::{LANES, Lanes, Portable};
+use crate::prefetch::prefetch_line;
 use crate::rows::Rows;
 use crate::{EncodeError, Values};
 
@@ -357,6 +358,9 @@ pub(crate) fn straddles(row_bytes: usize) -> bool {
         && !row_bytes.is_multiple_of(lines::LINE)
 }
 
+/// Lines of a record that are asked for before a lookup: hardware fetches those behind them.
+const MOST_LINES: usize = 8;
+
 /// An opened part.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Core<'a> {
@@ -391,6 +395,29 @@ impl<'a> Core<'a> {
             Self::Prefix(ragged) => prefetch(ragged, rows),
             Self::Bitmap(ragged) => prefetch(ragged, rows),
             Self::List(ragged) => prefetch(ragged, rows),
+        }
+    }
+
+    /// Asks for the record of a row, or for its index where there is one.
+    pub fn prefetch(&self, row: u32, values: Values) {
+        let head = self.head();
+        let record = match self {
+            _ if head.has(row) => head.record(row),
+            // SAFETY: nothing is read here, so it does not matter whether there is such a row; any processor has
+            // the instructions.
+            Self::Dense(dense) => unsafe { dense.locate::<Portable>(row) },
+            // SAFETY: likewise.
+            Self::Lines(lines) => unsafe { lines.locate::<Portable>(row) },
+            // SAFETY: likewise.
+            Self::Steps(steps) => unsafe { steps.locate::<Portable>(row) },
+            Self::Prefix(ragged) => return ragged.prefetch_index(row),
+            Self::Bitmap(ragged) => return ragged.prefetch_index(row),
+            Self::List(ragged) => return ragged.prefetch_index(row),
+            Self::Positions(positions) => return positions.prefetch_index(row),
+        };
+        let n_bytes = values.record_bytes(record.kept as usize);
+        for line in (0..n_bytes).step_by(lines::LINE).take(MOST_LINES) {
+            prefetch_line(record.at.wrapping_add(line));
         }
     }
 

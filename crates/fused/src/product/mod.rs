@@ -23,6 +23,8 @@ mod pack;
 mod packed;
 mod pages;
 mod portable;
+#[cfg(target_arch = "x86_64")]
+mod sparse_row;
 mod steady;
 #[cfg(test)]
 mod tests;
@@ -44,6 +46,9 @@ struct Scratch {
     left: Vec<Line>,
     /// A block of the right operand.
     right: Vec<Line>,
+    /// What is not zero of a single row.
+    #[cfg(target_arch = "x86_64")]
+    sparse: sparse_row::SparseRow,
 }
 
 /// A cache line of 32-bit words: pairs of bf16 or f32, as the engine likes it.
@@ -135,6 +140,25 @@ impl Multiplier {
         write: Write,
     ) {
         b.multiply(c, a, write, &mut self.scratch);
+    }
+
+    /// `c = a·b` for a `b` of finite values: what zeros of a single row are multiplied with is not read.
+    pub(crate) fn finite_packed(&mut self, c: OperandMut<'_>, a: Operand<'_>, b: PackedView<'_>) {
+        #[cfg(target_arch = "x86_64")]
+        if a.rows() == 1 && b.is_exact() {
+            self.scratch.sparse.find(a);
+            return self.scratch.sparse.product(c, b.lines());
+        }
+        let width = b.cols().max(1);
+        self.value_parts(
+            c,
+            a,
+            PackedParts {
+                width,
+                part: &|_| b,
+            },
+            Write::Set,
+        );
     }
 
     /// `c = dyᵀ·x` or `c += dyᵀ·x` for values in any layout: `dy` is `[k, m]`, `x` `[k, n]`.

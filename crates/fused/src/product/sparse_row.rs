@@ -13,7 +13,7 @@ use crate::panels::{Operand, OperandMut};
 const PANELS: usize = 8;
 
 /// Values between asking for lines and reading them.
-const AHEAD: usize = 8;
+const AHEAD: usize = 16;
 
 /// The values of a row that are not zero.
 #[derive(Debug, Default)]

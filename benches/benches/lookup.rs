@@ -6,7 +6,7 @@
 //! row after row, take one thread.
 //!
 //! The rows are whole (`dense`, `dense-lines`), keep a quarter of their values on average at their start
-//! (`prefix`), or 5 % (`bitmap`) or 1 % (all `present`, `positions`) anywhere. The shipped ratios, with rows
+//! (`prefix`, and `steps` where rows get shorter and shorter), or 5 % (`bitmap`) or 1 % (all `present`, `positions`) anywhere. The shipped ratios, with rows
 //! sized by frequency and tables larger than the cache, come from `cargo xtask bench lookup`.
 
 use std::hint::black_box;
@@ -32,14 +32,17 @@ enum Kept {
     All,
     /// The first ones, up to half of them.
     First,
+    /// The first ones, fewer and fewer from row to row: a quarter of all.
+    Falling,
     /// Each with this chance.
     Share(f64),
 }
 
 /// What is stored how.
-const FORMS: [(Kept, RowsStored, Structure); 8] = [
+const FORMS: [(Kept, RowsStored, Structure); 9] = [
     (Kept::All, RowsStored::All, Structure::Dense),
     (Kept::All, RowsStored::All, Structure::DenseLines),
+    (Kept::Falling, RowsStored::All, Structure::Steps),
     (Kept::First, RowsStored::All, Structure::Prefix),
     (Kept::Share(0.05), RowsStored::All, Structure::Bitmap),
     (Kept::Share(0.01), RowsStored::Present, Structure::Dense),
@@ -157,14 +160,16 @@ impl Kept {
     fn rows(self, dim: usize) -> Vec<f32> {
         let mut stream = SEED.stream("bench/rows", dim as u64);
         let mut rows = vec![0.0; N_ROWS * dim];
-        for row in rows.chunks_exact_mut(dim) {
-            self.fill(row, &mut stream);
+        for (i, row) in rows.chunks_exact_mut(dim).enumerate() {
+            self.fill(i, row, &mut stream);
         }
         rows
     }
 
-    fn fill(self, row: &mut [f32], stream: &mut Stream) {
+    fn fill(self, i: usize, row: &mut [f32], stream: &mut Stream) {
         let n = match self {
+            // Rank k of n keeps min(1, n / 16k) of a row; that makes 1/16 + ln(16)/16 of all.
+            Self::Falling => row.len().min(row.len() * N_ROWS / (16 * (i + 1))),
             Self::First => stream.below(row.len() as u64 / 2 + 1) as usize,
             Self::All | Self::Share(_) => row.len(),
         };

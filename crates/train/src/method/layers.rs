@@ -56,7 +56,8 @@ pub fn amtl_layer(
     let mut settings: AmtlSettings = config.amtl.clone();
     let n_values = n_values(dataset, config.model.dim);
     if let Some(target) = Target::of(dataset, config, seed)? {
-        let n_kept = target.n_kept(n_values, config.export.values);
+        let n_rows = n_values / config.model.dim as u64;
+        let n_kept = target.n_kept_in_rows(n_values, n_rows, config.export.values);
         settings.target_ratio = n_kept as f64 / n_values as f64;
         if settings.control_rate == 0.0 {
             settings.control_rate = (LN_CONTROL / n_steps.max(1) as f64) as f32;

@@ -13,6 +13,9 @@ const DEFAULT_KEEP: f64 = 0.1;
 /// Bytes may miss the budget by this share of it, on the lower side.
 const SLACK: f64 = 0.005;
 
+/// Bytes of a row's scale and bias.
+const AFFINE_BYTES: u64 = 4;
+
 /// Encoder runs that a search for the number of values may take.
 const TRIES: usize = 12;
 
@@ -65,6 +68,26 @@ impl Target {
         };
         let fits = |n| Bound::of(n_values, n, values).bytes() <= bytes as f64;
         largest(n_values, fits)
+    }
+
+    /// About how many values that is where each of `n_rows` rows keeps its first ones: a row of integers has scale
+    /// and bias besides, and every row a byte that says how many it keeps. With the values as `values` says or
+    /// more exact, whatever leaves more.
+    pub fn n_kept_in_rows(self, n_values: u64, n_rows: u64, values: Values) -> u64 {
+        let bytes = match self {
+            Self::Values(n_kept) => return n_kept,
+            Self::Tables(bytes) => bytes,
+            Self::File { bytes, rest } => bytes.saturating_sub(rest),
+        };
+        let exact_enough = Values::ALL
+            .into_iter()
+            .filter(|other| other.bits() >= values.bits());
+        let of = |values: Values| {
+            let besides = 1 + if values.is_integer() { AFFINE_BYTES } else { 0 };
+            8 * bytes.saturating_sub(n_rows * besides) / values.bits() as u64
+        };
+        let n_kept = exact_enough.map(of).max().unwrap_or(0);
+        n_kept.clamp(n_rows.min(n_values), n_values)
     }
 
     /// Bytes of `tables` as they count here: those of the tables, or of the file with them.
@@ -210,4 +233,28 @@ fn n_first_order(dataset: &Dataset, config: &Config) -> u64 {
 pub fn n_values(dataset: &Dataset, dim: usize) -> u64 {
     let rows = dataset.fields().iter().map(|field| u64::from(field.n_rows));
     rows.sum::<u64>() * dim as u64
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rows_cost_more_than_their_values() {
+        let kept = |target: Target, values| target.n_kept_in_rows(1000, 100, values);
+        assert_eq!(kept(Target::Values(7), Values::Int8), 7);
+        // 100 rows of int8 take 500 bytes besides their values, those of f16 and f32 100.
+        assert_eq!(kept(Target::Tables(900), Values::Int8), 400);
+        assert_eq!(kept(Target::Tables(500), Values::Int8), 200);
+        assert_eq!(kept(Target::Tables(900), Values::F32), 200);
+        assert_eq!(kept(Target::Tables(900), Values::Int4), 800);
+        // Every row keeps a value, and none more than it has.
+        assert_eq!(kept(Target::Tables(10), Values::Int8), 100);
+        assert_eq!(kept(Target::Tables(9000), Values::F32), 1000);
+        let file = Target::File {
+            bytes: 1000,
+            rest: 100,
+        };
+        assert_eq!(kept(file, Values::Int8), 400);
+    }
 }

@@ -7,7 +7,7 @@ use serde_json::json;
 use slimbed_compact::{Artefact, Pooling};
 use tempfile::TempDir;
 
-use super::{number, result, rows};
+use super::{result, rows, xtask};
 
 /// A safetensors file, written by hand: name, type, shape and bytes of each tensor.
 pub fn safetensors(path: &Path, tensors: &[(&str, &str, &[usize], Vec<u8>)]) {

@@ -21,6 +21,7 @@ mod positions;
 pub(crate) mod presence;
 mod ragged;
 mod steps;
+mod storage;
 
 use serde::{Deserialize, Serialize};
 
@@ -33,10 +34,12 @@ pub(crate) use presence::Presence;
 use ragged::MAX_LIST_DIM;
 pub(crate) use ragged::{Bitmap, List, Prefix, Ragged};
 pub(crate) use steps::Steps;
+use storage::straddles;
+pub(crate) use storage::{ABSENT, Marks, RING, Record, Records, Storage, StoredRow};
 
 use crate::encode::{Encoding, RowsStored, TableStats};
 use crate::error::FormError;
-use crate::lookup::{LANES, Lanes, Portable};
+use crate::lookup::Portable;
 use crate::prefetch::prefetch_line;
 use crate::rows::Rows;
 use crate::{EncodeError, Values};
@@ -182,180 +185,6 @@ impl Form {
     fn longest(&self) -> usize {
         self.values.record_bytes(self.dim)
     }
-}
-
-/// The row number of a row that is not stored: all its values are 0.
-pub(crate) const ABSENT: u32 = u32::MAX;
-
-/// Where the kept values of a row are.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Record {
-    /// The marks if there are any, scale and bias of integers, the kept values.
-    pub at: *const u8,
-    /// Number of kept values; of masked ones about.
-    pub kept: u32,
-    /// Of lined floats: which of the 16 of each line are the row's, 16 bits a line. `at` is the first line.
-    pub lanes: u64,
-}
-
-/// Records of a [`Records`].
-pub(crate) const RING: usize = 8 * LANES;
-
-/// Records that have been found and will be read.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Records {
-    /// Bytes from the storage's base to each record.
-    pub start: [u64; RING],
-    pub kept: [u32; RING],
-    pub lanes: [u64; RING],
-}
-
-impl Records {
-    /// None yet.
-    pub const NONE: Self = Self {
-        start: [0; RING],
-        kept: [0; RING],
-        lanes: [0; RING],
-    };
-
-    /// Record `p % RING` of a storage with this base.
-    #[inline(always)]
-    pub fn get(&self, p: usize, base: *const u8) -> Record {
-        let i = p % RING;
-        Record {
-            at: base.wrapping_add(self.start[i] as usize),
-            kept: self.kept[i],
-            lanes: self.lanes[i],
-        }
-    }
-}
-
-impl Record {
-    /// A row of `dim` values that keeps them all.
-    #[inline(always)]
-    pub fn full(at: *const u8, dim: u32) -> Self {
-        Self::kept(at, dim)
-    }
-
-    /// A row that keeps `kept` values, in no lines.
-    #[inline(always)]
-    pub fn kept(at: *const u8, kept: u32) -> Self {
-        let lanes = 0;
-        Self { at, kept, lanes }
-    }
-}
-
-/// The stored form of one row, for those who read it value by value.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct StoredRow<'a> {
-    /// What names the kept columns; without marks they are the first ones.
-    pub marks: (Marks, &'a [u8]),
-    /// Number of kept values.
-    pub kept: usize,
-    /// Scale and bias of integers, and the kept values.
-    pub values: &'a [u8],
-}
-
-impl StoredRow<'_> {
-    /// A row that keeps nothing.
-    pub const EMPTY: Self = Self {
-        marks: (Marks::None, &[]),
-        kept: 0,
-        values: &[],
-    };
-}
-
-/// What stands in front of a record to name the columns of its values.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Marks {
-    /// Nothing: they are the first ones.
-    None,
-    /// A bit for every column.
-    Bits,
-    /// A byte for every kept value.
-    Columns,
-}
-
-impl Marks {
-    /// Bytes for a row of `dim` columns that keeps `t` values.
-    #[inline(always)]
-    pub fn bytes(self, dim: usize, t: usize) -> usize {
-        match self {
-            Self::None => 0,
-            Self::Bits => dim.div_ceil(8),
-            Self::Columns => t,
-        }
-    }
-}
-
-/// A structure in which every row is one record.
-///
-/// # Safety
-/// For every row below the number of rows, and not in the head if it has one, [`locate`](Self::locate)
-/// returns a record of which scale and bias can be read, if values have them, and `kept` values; its marks,
-/// of masks two bytes for every 16 columns, and as many values as a mask has bits; if they are
-/// [`lined`](Self::lined), also the lines they are in.
-pub(crate) unsafe trait Storage: Copy + Sync {
-    /// What names the columns of the values.
-    const MARKS: Marks;
-    /// Whether finding a row reads memory.
-    const INDIRECT: bool;
-    /// Whether finding a row again takes longer than keeping what was found.
-    const COSTLY: bool = Self::INDIRECT;
-    /// Whether records may have lanes.
-    const LINED: bool = false;
-
-    /// Whether records may cross cache lines that their length would not make them cross.
-    fn straddles(&self) -> bool;
-
-    /// The bytes that records are in.
-    fn base(&self) -> *const u8;
-
-    /// Asks for the memory that finding `row` will read.
-    fn prefetch_index(&self, row: u32);
-
-    /// Finds the record of a row.
-    ///
-    /// # Safety
-    /// The row exists, not in the head, and the processor has the instructions of `L`.
-    unsafe fn locate<L: Lanes>(&self, row: u32) -> Record;
-
-    /// Whether records have [lanes](Record::lanes): floats, at most 64, in lines of 64 bytes that may be read
-    /// as a whole.
-    #[inline(always)]
-    fn lined(&self) -> bool {
-        false
-    }
-
-    /// Finds the records of sixteen rows: those from `first`, a multiple of 16, on.
-    ///
-    /// # Safety
-    /// As [`locate`](Self::locate), of each row.
-    #[inline(always)]
-    unsafe fn locate_block<L: Lanes>(
-        &self,
-        rows: &[u32; LANES],
-        records: &mut Records,
-        first: usize,
-    ) {
-        let places = (first % RING..).zip(rows);
-        for (i, &row) in places {
-            // SAFETY: said above.
-            let Record { at, kept, .. } = unsafe { self.locate::<L>(row) };
-            records.start[i] = at.addr().wrapping_sub(self.base().addr()) as u64;
-            records.kept[i] = kept;
-        }
-    }
-
-    /// The same as `locate` without any of the kernels' tricks: their oracle. Panics if there is no such row.
-    fn row(&self, row: u32) -> StoredRow<'_>;
-}
-
-/// Whether rows of this size, one after the other, cross more cache lines than they have to.
-pub(crate) fn straddles(row_bytes: usize) -> bool {
-    row_bytes > 0
-        && !lines::LINE.is_multiple_of(row_bytes)
-        && !row_bytes.is_multiple_of(lines::LINE)
 }
 
 /// Lines of a record that are asked for before a lookup: hardware fetches those behind them.

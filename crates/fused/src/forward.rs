@@ -58,7 +58,15 @@ impl Forward {
 
     /// Empty buffers for a thread.
     pub fn scratch(&self) -> ForwardScratch {
-        ForwardScratch(Activations::new(&self.network, Precision::F32))
+        let mut activations = Activations::new(&self.network, Precision::F32);
+        let widths = self.network.pieces().iter().map(|piece| match piece {
+            Piece::Linear(linear) => linear.n_in,
+            _ => 0,
+        });
+        activations
+            .multiplier
+            .reserve_row(widths.max().unwrap_or(0));
+        ForwardScratch(activations)
     }
 
     /// Writes the logits of a batch, `[n]`, on the calling thread and all samples at once: cut large batches.

@@ -142,6 +142,14 @@ impl Multiplier {
         b.multiply(c, a, write, &mut self.scratch);
     }
 
+    /// Makes room for single rows of so many values, so that [`finite_packed`](Self::finite_packed) need not.
+    pub(crate) fn reserve_row(&mut self, n_values: usize) {
+        #[cfg(target_arch = "x86_64")]
+        self.scratch.sparse.reserve(n_values);
+        #[cfg(not(target_arch = "x86_64"))]
+        let _ = n_values;
+    }
+
     /// `c = a·b` for a `b` of finite values: what zeros of a single row are multiplied with is not read.
     pub(crate) fn finite_packed(&mut self, c: OperandMut<'_>, a: Operand<'_>, b: PackedView<'_>) {
         #[cfg(target_arch = "x86_64")]

@@ -29,15 +29,18 @@ pub(super) struct SparseRow {
 }
 
 impl SparseRow {
+    /// Makes room for rows of `k` values, and for 16 more that may be written.
+    pub fn reserve(&mut self, k: usize) {
+        if self.values.len() < k + LANES {
+            self.values.resize(k + LANES, 0.0);
+            self.places.resize(k + LANES, 0);
+        }
+    }
+
     /// Finds the values of the only row of `x` that are not zero.
     pub fn find(&mut self, x: Operand<'_>) {
         let k = x.cols();
-        for room in [self.values.len(), self.places.len()] {
-            if room < k + LANES {
-                self.values.resize(k + LANES, 0.0);
-                self.places.resize(k + LANES, 0);
-            }
-        }
+        self.reserve(k);
         (self.n, self.k) = (0, k);
         for first in (0..k).step_by(LANES) {
             let n = LANES.min(k - first);

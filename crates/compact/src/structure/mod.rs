@@ -192,6 +192,10 @@ const MOST_LINES: usize = 8;
 
 /// An opened part.
 #[derive(Clone, Copy, Debug)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "a model has few of them, and a lookup that follows a pointer more is slower"
+)]
 pub(crate) enum Core<'a> {
     Dense(Dense<'a>),
     Lines(Lines<'a>),

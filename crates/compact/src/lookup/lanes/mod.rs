@@ -145,7 +145,7 @@ mod tests {
                 lanes(x),
                 lanes(L::load_f32_in_line(
                     at,
-                    ((1_u32 << n.min(13)) - 1 << odd) as u16,
+                    (((1_u32 << n.min(13)) - 1) << odd) as u16,
                 )),
                 lanes(L::load_first_f32(at, ((1_u32 << n) - 1) as u16)),
                 lanes(L::load_f16(at, n)),

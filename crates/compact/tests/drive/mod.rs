@@ -92,6 +92,10 @@ fn describe(artefact: &Artefact) {
 
 fn look_up(table: &Table<'_>) -> Result<(), LookupError> {
     let ids = some_ids(table);
+    // Whatever the index says, and whether there is such an id.
+    ids.iter()
+        .chain(&[u32::MAX])
+        .for_each(|&id| table.prefetch(id));
     let offsets = some_offsets(ids.len() as u32);
     let weights: Vec<f32> = (0..ids.len()).map(|i| i as f32 - 2.0).collect();
     let several = Bags {

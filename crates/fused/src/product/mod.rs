@@ -154,6 +154,7 @@ impl Multiplier {
     pub(crate) fn finite_packed(&mut self, c: OperandMut<'_>, a: Operand<'_>, b: PackedView<'_>) {
         #[cfg(target_arch = "x86_64")]
         if a.rows() == 1 && b.is_exact() {
+            assert_eq!((a.cols(), c.cols()), b.shape(), "shapes of a product");
             self.scratch.sparse.find(a);
             return self.scratch.sparse.product(c, b.lines());
         }

@@ -76,6 +76,12 @@ impl PackedView<'_> {
         self.form.engine == Engine::Exact
     }
 
+    /// Rows and columns.
+    #[cfg(target_arch = "x86_64")]
+    pub(super) fn shape(&self) -> (usize, usize) {
+        (self.form.rows, self.form.cols)
+    }
+
     /// Its memory.
     #[cfg(target_arch = "x86_64")]
     pub(super) fn lines(&self) -> &[Line] {

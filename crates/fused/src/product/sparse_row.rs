@@ -40,6 +40,9 @@ impl SparseRow {
     /// Finds the values of the only row of `x` that are not zero.
     pub fn find(&mut self, x: Operand<'_>) {
         let k = x.cols();
+        if let Operand::Rows(x) = x {
+            assert_eq!(x.col_stride, 1, "values side by side");
+        }
         self.reserve(k);
         (self.n, self.k) = (0, k);
         for first in (0..k).step_by(LANES) {

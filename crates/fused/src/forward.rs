@@ -7,7 +7,7 @@ use crate::mode::{Inputs, Mode, Precision};
 use crate::network::Network;
 use crate::panels::{Operand, OperandMut};
 use crate::piece::{Linear, Piece};
-use crate::product::{Multiplier, PackedParts, PackedSet};
+use crate::product::{Multiplier, PackedParts, PackedSet, RowSet};
 use crate::{FusedError, NamedTensor};
 
 /// Scores with finished weights, in f32: a [`Network`] without gradients, optimiser and weights for the way
@@ -35,8 +35,9 @@ struct Finished {
     layers: Vec<usize>,
     /// Values of the parameters that are biases; of the others nothing.
     biases: Vec<Vec<f32>>,
-    /// Whether all weights are: a zero times one that is not has to show.
-    is_finite: bool,
+    /// The same for single rows, where the processor has a kernel for them and all weights are finite: a zero
+    /// times one that is not has to show.
+    rows: Option<RowSet>,
 }
 
 impl Forward {
@@ -117,8 +118,13 @@ impl Finished {
             }
         }
         let mut values = weights.iter().flat_map(|weight| weight.values);
+        let rows = if values.all(|x| x.is_finite()) {
+            RowSet::new(&weights)?
+        } else {
+            None
+        };
         Ok(Self {
-            is_finite: values.all(|x| x.is_finite()),
+            rows,
             packed: PackedSet::new(Precision::F32, &weights)?,
             layers,
             biases,
@@ -134,10 +140,11 @@ impl Weights for Finished {
         x: Operand<'_>,
         multiplier: &mut Multiplier,
     ) {
-        let weight = self.packed.view(self.layers[linear.weight]);
-        if self.is_finite {
-            return multiplier.finite_packed(y, x, weight);
+        let layer = self.layers[linear.weight];
+        if let (1, Some(rows)) = (x.rows(), &self.rows) {
+            return multiplier.row_product(y, x, rows.view(layer));
         }
+        let weight = self.packed.view(layer);
         let parts = PackedParts {
             width: linear.n_out,
             part: &|_| weight,

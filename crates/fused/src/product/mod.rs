@@ -23,6 +23,7 @@ mod pack;
 mod packed;
 mod pages;
 mod portable;
+mod row_set;
 #[cfg(target_arch = "x86_64")]
 mod sparse_row;
 mod steady;
@@ -33,6 +34,7 @@ mod vector;
 pub use library::product;
 pub(crate) use packed::PackedSet;
 pub use packed::{PackedMatrix, PackedParts, PackedView};
+pub(crate) use row_set::{RowSet, RowView};
 pub use steady::steady_product;
 
 use crate::matrix::{Mat, MatMut, Write};
@@ -142,7 +144,7 @@ impl Multiplier {
         b.multiply(c, a, write, &mut self.scratch);
     }
 
-    /// Makes room for single rows of so many values, so that [`finite_packed`](Self::finite_packed) need not.
+    /// Makes room for single rows of so many values, so that [`row_product`](Self::row_product) need not.
     pub(crate) fn reserve_row(&mut self, n_values: usize) {
         #[cfg(target_arch = "x86_64")]
         self.scratch.sparse.reserve(n_values);
@@ -150,24 +152,17 @@ impl Multiplier {
         let _ = n_values;
     }
 
-    /// `c = a·b` for a `b` of finite values: what zeros of a single row are multiplied with is not read.
-    pub(crate) fn finite_packed(&mut self, c: OperandMut<'_>, a: Operand<'_>, b: PackedView<'_>) {
+    /// `c = a·b` for a single row `a` and a `b` of finite values: what zeros of `a` are multiplied with is not
+    /// read.
+    pub(crate) fn row_product(&mut self, c: OperandMut<'_>, a: Operand<'_>, b: RowView<'_>) {
+        assert_eq!((a.rows(), c.rows()), (1, 1), "rows of a product");
         #[cfg(target_arch = "x86_64")]
-        if a.rows() == 1 && b.is_exact() {
-            assert_eq!((a.cols(), c.cols()), b.shape(), "shapes of a product");
+        {
             self.scratch.sparse.find(a);
-            return self.scratch.sparse.product(c, b.lines());
+            self.scratch.sparse.product(c, b);
         }
-        let width = b.cols().max(1);
-        self.value_parts(
-            c,
-            a,
-            PackedParts {
-                width,
-                part: &|_| b,
-            },
-            Write::Set,
-        );
+        #[cfg(not(target_arch = "x86_64"))]
+        unreachable!("only AVX-512 has {b:?}");
     }
 
     /// `c = dyᵀ·x` or `c += dyᵀ·x` for values in any layout: `dy` is `[k, m]`, `x` `[k, n]`.

@@ -70,24 +70,6 @@ impl PackedView<'_> {
         self.form.cols
     }
 
-    /// Whether its lines are panels of f32 as they are.
-    #[cfg(target_arch = "x86_64")]
-    pub(super) fn is_exact(&self) -> bool {
-        self.form.engine == Engine::Exact
-    }
-
-    /// Rows and columns.
-    #[cfg(target_arch = "x86_64")]
-    pub(super) fn shape(&self) -> (usize, usize) {
-        (self.form.rows, self.form.cols)
-    }
-
-    /// Its memory.
-    #[cfg(target_arch = "x86_64")]
-    pub(super) fn lines(&self) -> &[Line] {
-        self.lines
-    }
-
     /// The values row after row, for engines that do not work in blocks.
     fn plain(&self) -> Mat<'_> {
         let Form { rows, cols, .. } = self.form;

@@ -1,19 +1,14 @@
-//! One row, many of whose values are zero, times a packed matrix.
+//! One row, many of whose values are zero, times a matrix laid out for it.
 //!
-//! Behind a ReLU half of the values and more are zero. A line of a panel holds what one value of the row is
-//! multiplied with, so the lines of zeros need not be read: for a single sample the time is that of reading the
+//! Behind a ReLU half of the values and more are zero. A line holds what one value of the row is multiplied
+//! with, so the lines of zeros need not be read: for a single sample the time is that of reading the
 //! weights. What is left out would add zero, so all bits are those of the whole product.
 
 use std::arch::x86_64::*;
 
-use super::{LANES, Line};
+use super::LANES;
+use super::row_set::{RowView, Shape};
 use crate::panels::{Operand, OperandMut};
-
-/// Panels whose sums are in registers at a time.
-const PANELS: usize = 8;
-
-/// Values between asking for lines and reading them.
-const AHEAD: usize = 16;
 
 /// The values of a row that are not zero.
 #[derive(Debug, Default)]
@@ -24,8 +19,6 @@ pub(super) struct SparseRow {
     n: usize,
     /// Values of the row.
     k: usize,
-    /// Whether the last tile of the matrix comes first.
-    backwards: bool,
 }
 
 impl SparseRow {
@@ -78,88 +71,77 @@ impl SparseRow {
         }
     }
 
-    /// Writes the row that was found times the matrix that was packed to `lines`.
-    pub fn product(&mut self, c: OperandMut<'_>, lines: &[Line]) {
-        let (k, n_columns) = (self.k, c.cols());
-        let n_panels = n_columns.div_ceil(LANES);
-        assert!(lines.len() >= n_panels * k, "a packed matrix of {k} rows");
+    /// Writes the row that was found times `b`.
+    pub fn product(&self, c: OperandMut<'_>, b: RowView<'_>) {
+        let shape = b.shape;
+        let found = Shape {
+            k: self.k,
+            n: c.cols(),
+        };
+        assert_eq!(found, shape, "shapes of a product");
+        assert_eq!(b.lines.len(), shape.n_lines(), "lines of {shape:?}");
         let (out, column): (&mut [f32], usize) = match c {
             OperandMut::Rows(c) => (c.values, LANES),
             OperandMut::Panels(c) => (bytemuck::cast_slice_mut(c.lines), c.stride * LANES),
         };
-        self.backwards = !self.backwards;
-        let n_tiles = n_panels.div_ceil(PANELS);
-        for i in 0..n_tiles {
-            let panel = if self.backwards { n_tiles - 1 - i } else { i } * PANELS;
-            let n = PANELS.min(n_panels - panel);
-            let width = LANES.min(n_columns - (panel + n - 1) * LANES);
-            let last = panel + n - 1;
-            assert!(
-                last * column + width <= out.len(),
-                "room for {n_columns} columns"
-            );
-            let tile = Tile {
-                b: lines[panel * k..].as_ptr(),
-                panel: k,
-                c: out[panel * column..].as_mut_ptr(),
+        for (panel, size) in shape.groups() {
+            let last = panel + size - 1;
+            let width = LANES.min(shape.n - last * LANES);
+            let n_values = (size - 1) * column + width;
+            let group = Group {
+                b: b.lines[panel * shape.k..].as_ptr().cast(),
+                c: out[panel * column..][..n_values].as_mut_ptr(),
                 column,
                 mask: ((1_u32 << width) - 1) as u16,
             };
-            // SAFETY: whoever packed lines has AVX-512; the tile's panels and columns are there, and places
-            // are below `k`.
-            unsafe { self.tile(n, &tile) };
+            // SAFETY: whoever has lines for single rows has AVX-512; the group's lines are there, there is
+            // room for its columns, and places are below `k`.
+            unsafe { self.group(size, &group) };
         }
     }
 
     /// # Safety
-    /// The processor has AVX-512 F; the tile has `n` panels, at most [`PANELS`].
-    unsafe fn tile(&self, n: usize, tile: &Tile) {
+    /// The processor has AVX-512 F; the group has `size` panels of `k` lines, one of the sizes there are.
+    unsafe fn group(&self, size: usize, group: &Group) {
         // SAFETY: said above.
         unsafe {
-            match n {
-                1 => self.panels::<1>(tile),
-                2 => self.panels::<2>(tile),
-                3 => self.panels::<3>(tile),
-                4 => self.panels::<4>(tile),
-                5 => self.panels::<5>(tile),
-                6 => self.panels::<6>(tile),
-                7 => self.panels::<7>(tile),
-                _ => self.panels::<PANELS>(tile),
+            match size {
+                1 => self.panels::<1>(group),
+                2 => self.panels::<2>(group),
+                4 => self.panels::<4>(group),
+                8 => self.panels::<8>(group),
+                16 => self.panels::<16>(group),
+                _ => unreachable!("no group has {size} panels"),
             }
         }
     }
 
     /// # Safety
-    /// As [`tile`](Self::tile).
+    /// As [`group`](Self::group).
     #[target_feature(enable = "avx512f")]
-    unsafe fn panels<const N: usize>(&self, tile: &Tile) {
+    unsafe fn panels<const N: usize>(&self, group: &Group) {
         let (places, values) = (&self.places[..self.n], &self.values[..self.n]);
         let mut sums = [_mm512_setzero_ps(); N];
-        // SAFETY: said by the caller; what is asked for ahead may be anywhere.
+        // SAFETY: said by the caller.
         unsafe {
-            for (i, (&place, &value)) in places.iter().zip(values).enumerate() {
-                let next = *self.places.get_unchecked((i + AHEAD).min(self.n - 1));
-                let (next, line) = (tile.b.add(next as usize), tile.b.add(place as usize));
+            for (&place, &value) in places.iter().zip(values) {
+                let row = group.b.add(place as usize * N * LANES);
                 let x = _mm512_set1_ps(value);
                 for (j, sum) in sums.iter_mut().enumerate() {
-                    _mm_prefetch::<_MM_HINT_T0>(next.wrapping_add(j * tile.panel).cast());
-                    let weights = _mm512_load_ps(line.add(j * tile.panel).cast());
-                    *sum = _mm512_fmadd_ps(x, weights, *sum);
+                    *sum = _mm512_fmadd_ps(x, _mm512_load_ps(row.add(j * LANES)), *sum);
                 }
             }
             for (j, sum) in sums.into_iter().enumerate() {
-                let mask = if j + 1 < N { u16::MAX } else { tile.mask };
-                _mm512_mask_storeu_ps(tile.c.add(j * tile.column), mask, sum);
+                let mask = if j + 1 < N { u16::MAX } else { group.mask };
+                _mm512_mask_storeu_ps(group.c.add(j * group.column), mask, sum);
             }
         }
     }
 }
 
 /// Some panels of the matrix, and where their columns go.
-struct Tile {
-    b: *const Line,
-    /// Lines from a panel to the next.
-    panel: usize,
+struct Group {
+    b: *const f32,
     c: *mut f32,
     /// Values from the columns of a panel to those of the next.
     column: usize,
@@ -175,7 +157,7 @@ mod tests {
     use super::*;
     use crate::matrix::{Mat, MatMut, Write};
     use crate::mode::Precision;
-    use crate::product::PackedMatrix;
+    use crate::product::{PackedMatrix, RowSet};
 
     proptest! {
         #[test]
@@ -194,7 +176,9 @@ mod tests {
                     *x = 0.0;
                 }
             }
-            let packed = PackedMatrix::new(Precision::F32, Mat::row_major(&b, k, n));
+            let b = Mat::row_major(&b, k, n);
+            let packed = PackedMatrix::new(Precision::F32, b);
+            let rows = RowSet::new(&[b]).unwrap().expect("AVX-512");
             let (mut whole, mut sparse) = (vec![7.0; n], vec![7.0; n]);
             let row = Mat::row_major(&x, 1, k);
             let mut multiplier = Multiplier::new(Precision::F32);
@@ -202,7 +186,7 @@ mod tests {
             let mut found = SparseRow::default();
             found.find(Operand::Rows(row));
             let c = OperandMut::Rows(MatMut::row_major(&mut sparse, 1, n));
-            found.product(c, packed.view().lines());
+            found.product(c, rows.view(0));
             let bits = |values: &[f32]| values.iter().map(|x| x.to_bits()).collect::<Vec<_>>();
             prop_assert_eq!(bits(&whole), bits(&sparse));
         }

@@ -33,42 +33,45 @@ impl SparseRow {
     /// Finds the values of the only row of `x` that are not zero.
     pub fn find(&mut self, x: Operand<'_>) {
         let k = x.cols();
-        if let Operand::Rows(x) = x {
-            assert_eq!(x.col_stride, 1, "values side by side");
-        }
         self.reserve(k);
-        (self.n, self.k) = (0, k);
-        for first in (0..k).step_by(LANES) {
-            let n = LANES.min(k - first);
-            let values = match x {
-                Operand::Rows(x) => &x.values[first..][..n],
-                Operand::Panels(x) => {
-                    let line = &x.lines[first / LANES * x.stride];
-                    &bytemuck::cast_slice(std::slice::from_ref(line))[..n]
-                }
-            };
-            // SAFETY: whoever multiplies packed lines has AVX-512; there is room for 16 behind any value.
-            unsafe { self.push(values, first) };
+        // Values from 16 to the next 16.
+        let (values, stride): (&[f32], usize) = match x {
+            Operand::Rows(x) => {
+                assert_eq!(x.col_stride, 1, "values side by side");
+                (x.values, LANES)
+            }
+            Operand::Panels(x) => (bytemuck::cast_slice(x.lines), x.stride * LANES),
+        };
+        if let Some(before) = k.checked_sub(1) {
+            let last = before / LANES * stride + before % LANES;
+            assert!(last < values.len(), "{k} values");
         }
+        // SAFETY: whoever multiplies single rows has AVX-512; the values are there, with room for as many and
+        // 16 more.
+        unsafe { self.pick(values.as_ptr(), stride, k) };
     }
 
     /// # Safety
-    /// The processor has AVX-512 F, there are at most 16 values, and room for as many.
-    #[target_feature(enable = "avx512f")]
-    unsafe fn push(&mut self, values: &[f32], first: usize) {
-        let all = ((1_u32 << values.len()) - 1) as u16;
-        // SAFETY: masked to the values; the caller has room.
-        unsafe {
-            let x = _mm512_maskz_loadu_ps(all, values.as_ptr());
-            let kept = _mm512_cmp_ps_mask::<_CMP_NEQ_UQ>(x, _mm512_setzero_ps());
-            let count = _mm512_set_epi32(15, 14, 13, 12, 11, 10, 9, 8, 7, 6, 5, 4, 3, 2, 1, 0);
-            let places = _mm512_add_epi32(count, _mm512_set1_epi32(first as i32));
-            let to = self.values.as_mut_ptr().add(self.n);
-            _mm512_storeu_ps(to, _mm512_maskz_compress_ps(kept, x));
-            let to = self.places.as_mut_ptr().add(self.n);
-            _mm512_storeu_epi32(to.cast(), _mm512_maskz_compress_epi32(kept, places));
-            self.n += kept.count_ones() as usize;
+    /// The processor has AVX-512 F, there are `k` values, 16 every `stride`, and room for 16 more than `k`.
+    #[target_feature(enable = "avx512f,popcnt")]
+    unsafe fn pick(&mut self, x: *const f32, stride: usize, k: usize) {
+        let count = _mm512_set_epi32(15, 14, 13, 12, 11, 10, 9, 8, 7, 6, 5, 4, 3, 2, 1, 0);
+        let mut n = 0;
+        for (i, first) in (0..k).step_by(LANES).enumerate() {
+            let all = ((1_u32 << LANES.min(k - first)) - 1) as u16;
+            // SAFETY: masked to the values; the caller has room.
+            unsafe {
+                let x = _mm512_maskz_loadu_ps(all, x.add(i * stride));
+                let kept = _mm512_cmp_ps_mask::<_CMP_NEQ_UQ>(x, _mm512_setzero_ps());
+                let places = _mm512_add_epi32(count, _mm512_set1_epi32(first as i32));
+                let (values_to, places_to) = (self.values.as_mut_ptr(), self.places.as_mut_ptr());
+                _mm512_storeu_ps(values_to.add(n), _mm512_maskz_compress_ps(kept, x));
+                let places = _mm512_maskz_compress_epi32(kept, places);
+                _mm512_storeu_epi32(places_to.add(n).cast(), places);
+                n += kept.count_ones() as usize;
+            }
         }
+        (self.n, self.k) = (n, k);
     }
 
     /// Writes the row that was found times `b`.

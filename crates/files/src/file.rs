@@ -25,10 +25,11 @@ pub fn write_atomically<E: From<FileError>>(
     // Reopened by path: `write` may have replaced the file instead of filling the open one.
     let synced = File::open(&temporary_path).and_then(|file| file.sync_all());
     synced.at("write", path)?;
-    temporary
-        .persist(path)
-        .map_err(|e| e.error)
-        .at("rename to", path)?;
+    let persisted = temporary.persist(path).map_err(|e| e.error);
+    let file = persisted.at("rename to", path)?;
+    // Closing alone leaves the lock to a process that is being started in this very moment and has not
+    // closed its copy yet: whoever locks the finished file would find it in use.
+    let _ = file.unlock();
     let folder = parent(path);
     sync_folder(&folder)
         .at("sync folder", &folder)
@@ -115,6 +116,20 @@ mod tests {
         assert!(failed.unwrap_err().to_string().contains("disk full"));
         assert_eq!(fs::read_to_string(&path).unwrap(), "old");
         assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn a_finished_file_can_be_locked_while_a_new_process_still_has_a_copy_of_its_handle() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("a");
+        let mut copy = None;
+        write_atomically::<FileError>(&path, |file, tmp| {
+            copy = Some(file.try_clone().at("open", tmp)?);
+            Ok(())
+        })
+        .unwrap();
+        File::open(&path).unwrap().try_lock().unwrap();
+        drop(copy);
     }
 
     #[test]

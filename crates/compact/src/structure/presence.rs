@@ -123,10 +123,20 @@ impl<'a> Presence<'a> {
     /// The number of `row` among the stored ones, or [`ABSENT`].
     #[inline(always)]
     pub fn rank(&self, row: u32) -> u32 {
+        self.rank_in(row, self.block(row))
+    }
+
+    /// The block of `row`, or any if it is in the head.
+    #[inline(always)]
+    fn block(&self, row: u32) -> [u32; 2] {
         // Without a branch: which rows are looked up is hard to predict. There is a block for row 0.
-        let behind = row.saturating_sub(self.n_head);
-        let [before, bits] = self.blocks[behind as usize / BLOCK];
-        let at = behind % BLOCK as u32;
+        self.blocks[row.saturating_sub(self.n_head) as usize / BLOCK]
+    }
+
+    /// The rank of `row`, whose block is given.
+    #[inline(always)]
+    fn rank_in(&self, row: u32, [before, bits]: [u32; 2]) -> u32 {
+        let at = row.wrapping_sub(self.n_head) % BLOCK as u32;
         let rank = self.n_head + before + (bits & ((1 << at) - 1)).count_ones();
         let set = (bits >> at & 1).wrapping_neg();
         let stored = rank & set | ABSENT & !set;
@@ -163,13 +173,24 @@ struct Ranks<'r> {
 impl Work for Ranks<'_> {
     #[inline(always)]
     unsafe fn run<L: Lanes>(self) {
-        const AHEAD: usize = 16;
+        // In two loops: the first one does nothing but load, the second becomes one over whole registers.
+        const GROUP: usize = 64;
+        let presence = &self.presence;
         self.out.clear();
-        for (p, &id) in self.ids.iter().enumerate() {
-            if let Some(&next) = self.ids.get(p + AHEAD) {
-                self.presence.prefetch(next);
+        let (groups, rest) = self.ids.as_chunks::<GROUP>();
+        for (i, group) in groups.iter().enumerate() {
+            let next = self.ids[(i + 1) * GROUP..].iter().take(GROUP);
+            next.for_each(|&row| presence.prefetch(row));
+            let mut blocks = [[0; 2]; GROUP];
+            for (block, &row) in blocks.iter_mut().zip(group) {
+                *block = presence.block(row);
             }
-            self.out.push(self.presence.rank(id));
+            let mut ranks = [0; GROUP];
+            for (rank, (&row, block)) in ranks.iter_mut().zip(group.iter().zip(blocks)) {
+                *rank = presence.rank_in(row, block);
+            }
+            self.out.extend_from_slice(&ranks);
         }
+        self.out.extend(rest.iter().map(|&row| presence.rank(row)));
     }
 }

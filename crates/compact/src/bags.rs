@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::LookupError;
+use crate::lookup::{Isa, Lanes, Work};
 
 /// How the rows of a bag become one vector.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -76,8 +77,7 @@ impl<'a> Bags<'a> {
             check_len("weights", self.ids.len(), weights.len())?;
         }
         // The largest id first: without a branch for each it takes next to no time.
-        let largest = self.ids.iter().fold(0, |largest: u32, &id| largest.max(id));
-        if u64::from(largest) < n_rows || self.ids.is_empty() {
+        if u64::from(largest(self.ids)) < n_rows || self.ids.is_empty() {
             return Ok(());
         }
         let bad = |id: &&u32| u64::from(**id) >= n_rows;
@@ -87,6 +87,38 @@ impl<'a> Bags<'a> {
             id: self.ids[position],
             n_rows,
         })
+    }
+}
+
+/// The largest id, or 0.
+fn largest(ids: &[u32]) -> u32 {
+    let mut largest = 0;
+    let work = Largest {
+        ids,
+        largest: &mut largest,
+    };
+    if ids.len() < FEW_IDS {
+        work.run_portable();
+    } else {
+        work.run_on(Isa::best());
+    }
+    largest
+}
+
+/// So few ids that asking what the processor has would take longer than comparing them.
+const FEW_IDS: usize = 64;
+
+/// Compares with the processor's widest registers: the least that all x86-64 have cannot compare unsigned
+/// numbers.
+struct Largest<'k> {
+    ids: &'k [u32],
+    largest: &'k mut u32,
+}
+
+impl Work for Largest<'_> {
+    #[inline(always)]
+    unsafe fn run<L: Lanes>(self) {
+        *self.largest = self.ids.iter().fold(0, |largest, &id| largest.max(id));
     }
 }
 

@@ -5,24 +5,38 @@ use super::lanes::{LANES, Lanes};
 use super::row::Row;
 use crate::structure::{RING, Record, Records, Storage};
 
-/// Ids between finding a record and reading it, at least. With 32 a Zen 5 took 1.3 times as long for dense rows;
-/// a Sapphire Rapids waited for memory with 16 and took as long with 32, 48 and 64.
-const AHEAD: usize = 64;
+/// Cache lines that are asked for and have not been read, about. The least time between asking and reading has
+/// to be that of reading from memory, some hundred nanoseconds: on a Zen 5 a dense row of 64 bytes took 2.6 ns with
+/// 64 lines, 1.85 with 128 and 1.2 with 384, which are half of an L1 cache. A Sapphire Rapids waited with 16 and
+/// took as long with 32, 48 and 64.
+const LINES: usize = 384;
+
+/// Ids between finding a record and reading it, for rows of so many lines.
+pub const fn ids_ahead(lines: usize) -> usize {
+    let ids = LINES / lines / LANES * LANES;
+    if ids < LEAST { LEAST } else { ids }
+}
+
+/// Ids ahead of long rows.
+const LEAST: usize = 64;
+
+/// Ids from asking for the index to finding the record.
+const INDEX_AHEAD: usize = 64;
 
 /// Records that were found stay until they are read.
-const _: () = assert!(AHEAD + LANES <= RING && AHEAD.is_multiple_of(LANES));
+const _: () = assert!(LINES + LANES <= RING);
 
 /// Records found before they are needed: sixteen at a time where finding them is work.
 pub struct Ahead<'k> {
     ids: &'k [u32],
-    /// That of id `p` at `p % RING`; unused where finding it again is cheap.
+    /// Unused where finding a record again is cheap.
     records: Records,
 }
 
 impl<'k> Ahead<'k> {
     #[inline(always)]
     pub fn new(ids: &'k [u32]) -> Self {
-        let records = Records::NONE;
+        let records = Records::new();
         Self { ids, records }
     }
 
@@ -36,19 +50,19 @@ impl<'k> Ahead<'k> {
         row: &Row<L, S, F, N, LINED>,
     ) {
         if S::INDIRECT {
-            for &id in &self.ids[..self.ids.len().min(2 * AHEAD)] {
-                row.storage.prefetch_index(id);
-            }
+            let ids = self.ids.iter().take(row.ids_ahead() + INDEX_AHEAD);
+            ids.for_each(|&id| row.storage.prefetch_index(id));
         }
+        let n = self.ids.len().min(row.ids_ahead());
         // SAFETY: said above.
         unsafe {
             if S::COSTLY {
-                for p in (0..AHEAD).step_by(LANES) {
+                for p in (0..n).step_by(LANES) {
                     self.find_block(row, p);
                 }
                 return;
             }
-            for p in 0..self.ids.len().min(AHEAD) {
+            for p in 0..n {
                 row.prefetch(self.record(row, p));
             }
         }
@@ -91,15 +105,14 @@ impl<'k> Ahead<'k> {
                 &padded
             }
         };
-        // SAFETY: said above.
+        // SAFETY: said above; the records that are asked for were found just now.
         unsafe {
             row.storage.locate_block::<L>(block, &mut self.records, p);
-        }
-        // The records' memory is looked at again: taking vectors apart that were stored there is slower.
-        let records = std::hint::black_box(&self.records);
-        let first = p / LANES % (RING / LANES) * LANES;
-        for i in 0..LANES {
-            row.prefetch(records.get(first + i, row.storage.base()));
+            // The records' memory is looked at again: taking vectors apart that were stored there is slower.
+            let records = std::hint::black_box(&self.records);
+            for p in p..p + LANES {
+                row.prefetch(records.get(p, row.storage.base()));
+            }
         }
     }
 
@@ -115,18 +128,19 @@ impl<'k> Ahead<'k> {
     ) -> Record {
         // SAFETY: said above.
         unsafe {
-            if S::INDIRECT && p + 2 * AHEAD < self.ids.len() {
-                row.storage
-                    .prefetch_index(*self.ids.get_unchecked(p + 2 * AHEAD));
+            let ahead = row.ids_ahead();
+            if S::INDIRECT && p + ahead + INDEX_AHEAD < self.ids.len() {
+                let id = *self.ids.get_unchecked(p + ahead + INDEX_AHEAD);
+                row.storage.prefetch_index(id);
             }
             if S::COSTLY {
                 if p.is_multiple_of(LANES) {
-                    self.find_block(row, p + AHEAD);
+                    self.find_block(row, p + ahead);
                 }
                 return self.records.get(p, row.storage.base());
             }
-            if p + AHEAD < self.ids.len() {
-                row.prefetch(self.record(row, p + AHEAD));
+            if p + ahead < self.ids.len() {
+                row.prefetch(self.record(row, p + ahead));
             }
             self.record(row, p)
         }

@@ -2,6 +2,7 @@
 
 use std::marker::PhantomData;
 
+use super::ahead::ids_ahead;
 use super::format::Format;
 use super::kernel::MAX_VECTORS;
 use super::lanes::{LANES, Lanes};
@@ -72,6 +73,12 @@ impl<L: Lanes, S: Storage, F: Format, const N: usize, const LINED: bool> Row<L, 
             _ => lines + 1,
         }
     };
+
+    /// Ids between finding a record and reading it.
+    #[inline(always)]
+    pub fn ids_ahead(&self) -> usize {
+        const { ids_ahead((F::FIXED + N * LANES * F::BITS / 8).div_ceil(LINE)) }
+    }
 
     /// Adds a row, times `weight` if there is one.
     ///

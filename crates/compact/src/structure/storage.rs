@@ -1,5 +1,7 @@
 //! What kernels know of a structure: where the record of a row is, and what a record holds.
 
+use std::mem::MaybeUninit;
+
 use super::lines;
 use crate::lookup::{LANES, Lanes};
 
@@ -18,33 +20,51 @@ pub struct Record {
 }
 
 /// Records of a [`Records`].
-pub const RING: usize = 8 * LANES;
+pub const RING: usize = 32 * LANES;
 
-/// Records that have been found and will be read.
-#[derive(Clone, Copy, Debug)]
+/// Records that have been found and will be read: that of id `p` at `p % RING`.
+#[derive(Debug)]
 pub struct Records {
     /// Bytes from the storage's base to each record.
-    pub start: [u64; RING],
-    pub kept: [u32; RING],
-    pub lanes: [u64; RING],
+    pub start: [MaybeUninit<u64>; RING],
+    pub kept: [MaybeUninit<u32>; RING],
+    pub lanes: [MaybeUninit<u64>; RING],
 }
 
 impl Records {
-    /// None yet.
-    pub const NONE: Self = Self {
-        start: [0; RING],
-        kept: [0; RING],
-        lanes: [0; RING],
-    };
-
-    /// Record `p % RING` of a storage with this base.
+    /// None yet; takes no time.
     #[inline(always)]
-    pub fn get(&self, p: usize, base: *const u8) -> Record {
+    pub fn new() -> Self {
+        Self {
+            start: [const { MaybeUninit::uninit() }; RING],
+            kept: [const { MaybeUninit::uninit() }; RING],
+            lanes: [const { MaybeUninit::uninit() }; RING],
+        }
+    }
+
+    /// Notes record `p`.
+    #[inline(always)]
+    pub fn put(&mut self, p: usize, start: u64, kept: u32, lanes: u64) {
         let i = p % RING;
-        Record {
-            at: base.wrapping_add(self.start[i] as usize),
-            kept: self.kept[i],
-            lanes: self.lanes[i],
+        self.start[i].write(start);
+        self.kept[i].write(kept);
+        self.lanes[i].write(lanes);
+    }
+
+    /// Record `p` of a storage with this base.
+    ///
+    /// # Safety
+    /// It has been noted.
+    #[inline(always)]
+    pub unsafe fn get(&self, p: usize, base: *const u8) -> Record {
+        let i = p % RING;
+        // SAFETY: said above.
+        unsafe {
+            Record {
+                at: base.wrapping_add(self.start[i].assume_init() as usize),
+                kept: self.kept[i].assume_init(),
+                lanes: self.lanes[i].assume_init(),
+            }
         }
     }
 }
@@ -157,12 +177,11 @@ pub unsafe trait Storage: Copy + Sync {
         records: &mut Records,
         first: usize,
     ) {
-        let places = (first % RING..).zip(rows);
-        for (i, &row) in places {
+        for (p, &row) in (first..).zip(rows) {
             // SAFETY: said above.
-            let Record { at, kept, .. } = unsafe { self.locate::<L>(row) };
-            records.start[i] = at.addr().wrapping_sub(self.base().addr()) as u64;
-            records.kept[i] = kept;
+            let Record { at, kept, lanes } = unsafe { self.locate::<L>(row) };
+            let start = at.addr().wrapping_sub(self.base().addr()) as u64;
+            records.put(p, start, kept, lanes);
         }
     }
 

@@ -13,7 +13,7 @@ pub use avx512::Avx512;
 pub use portable::Portable;
 
 use super::ladder::Ladder;
-use crate::structure::{RING, Records};
+use crate::structure::Records;
 
 /// Values in a vector.
 pub const LANES: usize = 16;
@@ -97,11 +97,9 @@ pub unsafe trait Lanes: Copy {
         records: &mut Records,
         first: usize,
     ) {
-        for (i, &row) in (first % RING..).zip(rows) {
+        for (p, &row) in (first..).zip(rows) {
             let found = ladder.find(row);
-            records.start[i] = found.start;
-            records.kept[i] = found.kept;
-            records.lanes[i] = found.lanes;
+            records.put(p, found.start, found.kept, found.lanes);
         }
     }
 
@@ -121,6 +119,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::structure::{RING, Record};
 
     /// Every operation of `L`, as lanes.
     unsafe fn everything<L: Lanes>(
@@ -182,11 +181,15 @@ mod tests {
         let mut found = Vec::new();
         for less in 0..2 {
             let rows = values.map(|x| x.saturating_sub(less).min(u32::MAX - 1));
-            let mut records = Records::NONE;
+            let mut records = Records::new();
+            let first = RING + 5 * LANES;
             // SAFETY: said by the caller.
-            unsafe { L::find_steps(&ladder, &rows, &mut records, 5 * LANES) };
-            found.extend(records.start.into_iter().chain(records.kept.map(u64::from)));
-            found.extend(records.lanes);
+            unsafe { L::find_steps(&ladder, &rows, &mut records, first) };
+            for p in first..first + LANES {
+                // SAFETY: just found.
+                let Record { at, kept, lanes } = unsafe { records.get(p, std::ptr::null()) };
+                found.extend([at.addr() as u64, kept.into(), lanes]);
+            }
         }
         found
     }

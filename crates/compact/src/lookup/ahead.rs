@@ -24,7 +24,7 @@ const LEAST: usize = 64;
 const INDEX_AHEAD: usize = 64;
 
 /// Records that were found stay until they are read.
-const _: () = assert!(LINES + LANES <= RING);
+const _: () = assert!(LINES + 2 * LANES <= RING);
 
 /// Records found before they are needed: sixteen at a time where finding them is work.
 pub struct Ahead<'k> {
@@ -57,8 +57,10 @@ impl<'k> Ahead<'k> {
         // SAFETY: said above.
         unsafe {
             if S::COSTLY {
+                self.find_block(row, 0);
                 for p in (0..n).step_by(LANES) {
-                    self.find_block(row, p);
+                    self.find_block(row, p + LANES);
+                    self.ask_for_block(row, p);
                 }
                 return;
             }
@@ -82,7 +84,7 @@ impl<'k> Ahead<'k> {
         unsafe { row.storage.locate::<L>(*self.ids.get_unchecked(p)) }
     }
 
-    /// Finds the records of ids `p..p + 16`, as far as there are such, and asks for them.
+    /// Finds the records of ids `p..p + 16`, as far as there are such.
     ///
     /// # Safety
     /// As [`begin`](Self::begin).
@@ -105,14 +107,27 @@ impl<'k> Ahead<'k> {
                 &padded
             }
         };
-        // SAFETY: said above; the records that are asked for were found just now.
-        unsafe {
-            row.storage.locate_block::<L>(block, &mut self.records, p);
-            // The records' memory is looked at again: taking vectors apart that were stored there is slower.
-            let records = std::hint::black_box(&self.records);
-            for p in p..p + LANES {
-                row.prefetch(records.get(p, row.storage.base()));
-            }
+        // SAFETY: said above.
+        unsafe { row.storage.locate_block::<L>(block, &mut self.records, p) };
+    }
+
+    /// Asks for the records of ids `p..p + 16`, which were found a while ago: what was stored just now would be
+    /// waited for.
+    ///
+    /// # Safety
+    /// They have been found if there is an id `p`.
+    #[inline(always)]
+    unsafe fn ask_for_block<L: Lanes, S: Storage, F: Format, const N: usize, const LINED: bool>(
+        &self,
+        row: &Row<L, S, F, N, LINED>,
+        p: usize,
+    ) {
+        if p >= self.ids.len() {
+            return;
+        }
+        for p in p..p + LANES {
+            // SAFETY: said above.
+            row.prefetch(unsafe { self.records.get(p, row.storage.base()) });
         }
     }
 
@@ -135,7 +150,8 @@ impl<'k> Ahead<'k> {
             }
             if S::COSTLY {
                 if p.is_multiple_of(LANES) {
-                    self.find_block(row, p + ahead);
+                    self.ask_for_block(row, p + ahead);
+                    self.find_block(row, p + ahead + LANES);
                 }
                 return self.records.get(p, row.storage.base());
             }

@@ -7,9 +7,9 @@ use crate::structure::{RING, Record, Records, Storage};
 
 /// Cache lines that are asked for and have not been read, about. The least time between asking and reading has
 /// to be that of reading from memory, some hundred nanoseconds: on a Zen 5 a dense row of 64 bytes took 2.6 ns with
-/// 64 lines, 1.85 with 128 and 1.2 with 384, which are half of an L1 cache. A Sapphire Rapids waited with 16 and
+/// 64 lines, 1.85 with 128 and 1.2 with 320, which are less than half of an L1 cache. A Sapphire Rapids waited with 16 and
 /// took as long with 32, 48 and 64.
-const LINES: usize = 384;
+const LINES: usize = 320;
 
 /// Ids between finding a record and reading it, for rows of so many lines.
 pub const fn ids_ahead(lines: usize) -> usize {
@@ -108,7 +108,13 @@ impl<'k> Ahead<'k> {
             }
         };
         // SAFETY: said above.
-        unsafe { row.storage.locate_block::<L>(block, &mut self.records, p) };
+        unsafe {
+            if Row::<L, S, F, N, LINED>::ONE_LINE {
+                row.storage.locate_lines::<L>(block, &mut self.records, p);
+            } else {
+                row.storage.locate_block::<L>(block, &mut self.records, p);
+            }
+        }
     }
 
     /// Asks for the records of ids `p..p + 16`, which were found a while ago: what was stored just now would be
@@ -125,9 +131,31 @@ impl<'k> Ahead<'k> {
         if p >= self.ids.len() {
             return;
         }
-        for p in p..p + LANES {
+        let first = p % RING;
+        for p in first..first + LANES {
             // SAFETY: said above.
-            row.prefetch(unsafe { self.records.get(p, row.storage.base()) });
+            row.prefetch(unsafe { self.found(row, p) });
+        }
+    }
+
+    /// The record of id `p`, which has been found.
+    ///
+    /// # Safety
+    /// It has.
+    #[inline(always)]
+    unsafe fn found<L: Lanes, S: Storage, F: Format, const N: usize, const LINED: bool>(
+        &self,
+        row: &Row<L, S, F, N, LINED>,
+        p: usize,
+    ) -> Record {
+        let base = row.storage.base();
+        // SAFETY: said above.
+        unsafe {
+            if Row::<L, S, F, N, LINED>::ONE_LINE {
+                self.records.get_line(p, base)
+            } else {
+                self.records.get(p, base)
+            }
         }
     }
 
@@ -153,7 +181,7 @@ impl<'k> Ahead<'k> {
                     self.ask_for_block(row, p + ahead);
                     self.find_block(row, p + ahead + LANES);
                 }
-                return self.records.get(p, row.storage.base());
+                return self.found(row, p);
             }
             if p + ahead < self.ids.len() {
                 row.prefetch(self.record(row, p + ahead));

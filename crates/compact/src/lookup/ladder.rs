@@ -2,6 +2,9 @@
 
 use super::lanes::LANES;
 
+/// Bytes of a word.
+const WORD: u64 = 4;
+
 /// At most 16 ranges of rows, the first from row 0 on; the records of a range stand one after the other.
 #[derive(Clone, Copy, Debug)]
 pub struct Ladder {
@@ -18,6 +21,12 @@ pub struct Ladder {
     pub lanes: [u64; LANES],
     /// 63 where records are found as lines, 0 where as they are.
     pub in_line: u64,
+    /// [`origins`](Self::origins) in words of 4 bytes, modulo 2³².
+    pub origin_words: [u32; LANES],
+    /// Words of a record.
+    pub row_words: [u32; LANES],
+    /// Of [`lanes`](Self::lanes) those of one line.
+    pub line_lanes: [u32; LANES],
 }
 
 /// Where a record is.
@@ -40,11 +49,30 @@ impl Default for Ladder {
             kept: [0; LANES],
             lanes: [0; LANES],
             in_line: 0,
+            origin_words: [0; LANES],
+            row_words: [0; LANES],
+            line_lanes: [0; LANES],
         }
     }
 }
 
 impl Ladder {
+    /// Range `s`: from row `first` on, whose record begins at `start`, records of `row_bytes` that keep `kept`
+    /// values.
+    pub fn put(&mut self, s: usize, (first, start): (u32, usize), row_bytes: usize, kept: u32) {
+        if s > 0 {
+            self.bounds[s - 1] = first;
+        }
+        let before = u64::from(first) * row_bytes as u64;
+        self.origins[s] = (start as u64).wrapping_sub(before);
+        self.row_bytes[s] = row_bytes as u32;
+        self.kept[s] = kept;
+        self.lanes[s] = u64::MAX.unbounded_shr(64_u32.saturating_sub(kept));
+        self.origin_words[s] = (self.origins[s] / WORD) as u32;
+        self.row_words[s] = self.row_bytes[s] / WORD as u32;
+        self.line_lanes[s] = self.lanes[s] as u32;
+    }
+
     /// The range of a row, which is less than the largest number.
     #[inline(always)]
     pub fn step(&self, row: u32) -> usize {

@@ -74,6 +74,9 @@ impl<L: Lanes, S: Storage, F: Format, const N: usize, const LINED: bool> Row<L, 
         }
     };
 
+    /// Whether every record is in one line.
+    pub const ONE_LINE: bool = LINED && N == 1;
+
     /// Ids between finding a record and reading it.
     #[inline(always)]
     pub fn ids_ahead(&self) -> usize {
@@ -236,7 +239,7 @@ impl<L: Lanes, S: Storage, F: Format, const N: usize, const LINED: bool> Row<L, 
         let last = bytes.saturating_sub(1);
         prefetch_line(at);
         // The last line without a look at the length, which may be hard to predict.
-        if self.straddles || Self::LINES > 2 {
+        if !Self::ONE_LINE && (self.straddles || Self::LINES > 2) {
             prefetch_line(at.wrapping_add(last));
         }
         for line in 1..Self::LINES - 1 {

@@ -12,6 +12,8 @@ use crate::values::Values;
 
 /// Bytes of a cache line.
 pub const LINE: usize = 64;
+/// Bytes of a word.
+pub const WORD: usize = 4;
 
 /// Groups of rows at a fixed distance.
 #[derive(Clone, Copy, Debug)]

@@ -126,14 +126,7 @@ impl<'a> Steps<'a> {
         for (s, &[first, kept]) in index.iter().enumerate() {
             let behind = index.get(s + 1).map_or(n_rows, |next| next[0] as usize);
             let row_bytes = values.record_bytes(kept as usize);
-            let before = u64::from(first) * row_bytes as u64;
-            ladder.origins[s] = (end as u64).wrapping_sub(before);
-            ladder.row_bytes[s] = row_bytes as u32;
-            ladder.kept[s] = kept;
-            ladder.lanes[s] = u64::MAX.unbounded_shr(64_u32.saturating_sub(kept));
-            if s > 0 {
-                ladder.bounds[s - 1] = first;
-            }
+            ladder.put(s, (first, end), row_bytes, kept);
             let span = Span {
                 kept: kept as usize,
                 n_rows: behind - first as usize,
@@ -141,7 +134,9 @@ impl<'a> Steps<'a> {
             end += span.n_bytes(values);
             crosses |= straddles(row_bytes);
         }
-        if values == Values::F32 && dim <= 64 && !crosses {
+        // Their words have to be numbers of 32 bits.
+        let few = u32::try_from(end / size_of::<u32>()).is_ok();
+        if values == Values::F32 && dim <= 64 && !crosses && few {
             ladder.in_line = LINE as u64 - 1;
         }
         Ok(Self {
@@ -222,6 +217,17 @@ unsafe impl Storage for Steps<'_> {
     ) {
         // SAFETY: said by the caller.
         unsafe { L::find_steps(&self.ladder, rows, records, first) };
+    }
+
+    #[inline(always)]
+    unsafe fn locate_lines<L: Lanes>(
+        &self,
+        rows: &[u32; LANES],
+        records: &mut Records,
+        first: usize,
+    ) {
+        // SAFETY: said by the caller.
+        unsafe { L::find_lines(&self.ladder, rows, records, first) };
     }
 
     fn row(&self, row: u32) -> StoredRow<'_> {

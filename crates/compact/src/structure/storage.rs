@@ -29,6 +29,10 @@ pub struct Records {
     pub start: [MaybeUninit<u64>; RING],
     pub kept: [MaybeUninit<u32>; RING],
     pub lanes: [MaybeUninit<u64>; RING],
+    /// Of records that are in one line each: words of 4 bytes from the storage's base to the line.
+    pub line: [MaybeUninit<u32>; RING],
+    /// Which of the 16 words of the line are the record's.
+    pub in_line: [MaybeUninit<u32>; RING],
 }
 
 impl Records {
@@ -39,6 +43,8 @@ impl Records {
             start: [const { MaybeUninit::uninit() }; RING],
             kept: [const { MaybeUninit::uninit() }; RING],
             lanes: [const { MaybeUninit::uninit() }; RING],
+            line: [const { MaybeUninit::uninit() }; RING],
+            in_line: [const { MaybeUninit::uninit() }; RING],
         }
     }
 
@@ -49,6 +55,30 @@ impl Records {
         self.start[i].write(start);
         self.kept[i].write(kept);
         self.lanes[i].write(lanes);
+    }
+
+    /// Notes record `p`, which is in a line.
+    #[inline(always)]
+    pub fn put_line(&mut self, p: usize, start: u64, lanes: u64) {
+        let i = p % RING;
+        self.line[i].write((start / lines::WORD as u64) as u32);
+        self.in_line[i].write(lanes as u32);
+    }
+
+    /// Record `p`, noted as a line, of a storage with this base.
+    ///
+    /// # Safety
+    /// It has been noted.
+    #[inline(always)]
+    pub unsafe fn get_line(&self, p: usize, base: *const u8) -> Record {
+        let i = p % RING;
+        // SAFETY: said above.
+        let (line, lanes) = unsafe { (self.line[i].assume_init(), self.in_line[i].assume_init()) };
+        Record {
+            at: base.wrapping_add(line as usize * lines::WORD),
+            kept: 0,
+            lanes: lanes.into(),
+        }
     }
 
     /// Record `p` of a storage with this base.
@@ -182,6 +212,25 @@ pub unsafe trait Storage: Copy + Sync {
             let Record { at, kept, lanes } = unsafe { self.locate::<L>(row) };
             let start = at.addr().wrapping_sub(self.base().addr()) as u64;
             records.put(p, start, kept, lanes);
+        }
+    }
+
+    /// Finds the lines that records of sixteen rows are in, one each: the storage is [`lined`](Self::lined).
+    ///
+    /// # Safety
+    /// As [`locate_block`](Self::locate_block).
+    #[inline(always)]
+    unsafe fn locate_lines<L: Lanes>(
+        &self,
+        rows: &[u32; LANES],
+        records: &mut Records,
+        first: usize,
+    ) {
+        for (p, &row) in (first..).zip(rows) {
+            // SAFETY: said above.
+            let Record { at, lanes, .. } = unsafe { self.locate::<L>(row) };
+            let start = at.addr().wrapping_sub(self.base().addr()) as u64;
+            records.put_line(p, start, lanes);
         }
     }
 

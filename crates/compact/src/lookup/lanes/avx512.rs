@@ -57,6 +57,36 @@ unsafe fn weigh_few(planes: *const u32, weights: *const u32, n: usize, at: u32) 
     }
 }
 
+/// The range of each row, in the lowest 4 bits: comparisons that each halve the ranges, for all rows at once.
+///
+/// # Safety
+/// The processor has AVX-512.
+#[inline(always)]
+unsafe fn steps(ladder: &Ladder, row: __m512i) -> __m512i {
+    // SAFETY: said above.
+    unsafe {
+        let bounds = _mm512_loadu_epi32(ladder.bounds.as_ptr().cast());
+        let behind = |first: usize| {
+            let bound = _mm512_set1_epi32(ladder.bounds[first - 1] as i32);
+            _mm512_cmple_epu32_mask(bound, row)
+        };
+        let quarter = _mm512_maskz_set1_epi32(behind(4), 4);
+        let quarter = _mm512_mask_mov_epi32(quarter, behind(8), _mm512_set1_epi32(8));
+        let quarter = _mm512_mask_mov_epi32(quarter, behind(12), _mm512_set1_epi32(12));
+        let behind =
+            |bounds| _mm512_cmple_epu32_mask(_mm512_permutexvar_epi32(quarter, bounds), row);
+        let [first, second, third] = [
+            behind(bounds),
+            behind(_mm512_alignr_epi32::<1>(bounds, bounds)),
+            behind(_mm512_alignr_epi32::<2>(bounds, bounds)),
+        ];
+        // Bit 4 means nothing: adding 1 alone would be compiled to more.
+        let step = _mm512_mask_or_epi32(quarter, first, quarter, _mm512_set1_epi32(16 + 1));
+        let step = _mm512_mask_add_epi32(step, second, step, _mm512_set1_epi32(16 + 1));
+        _mm512_mask_add_epi32(step, third, step, _mm512_set1_epi32(16 + 1))
+    }
+}
+
 // SAFETY: loads and stores are masked to `n` values.
 unsafe impl Lanes for Avx512 {
     #[inline(always)]
@@ -199,7 +229,6 @@ unsafe impl Lanes for Avx512 {
         }
     }
 
-    // Comparisons that each halve the ranges, for all rows at once.
     #[inline(always)]
     unsafe fn find_steps(
         ladder: &Ladder,
@@ -211,19 +240,7 @@ unsafe impl Lanes for Avx512 {
         // SAFETY: as above; there are 16 records from `first` on.
         unsafe {
             let row = _mm512_loadu_epi32(rows.as_ptr().cast());
-            let bounds = _mm512_loadu_epi32(ladder.bounds.as_ptr().cast());
-            let halve = |step, half: i32| {
-                let last = _mm512_add_epi32(step, _mm512_set1_epi32(half - 1));
-                let bound = _mm512_permutexvar_epi32(last, bounds);
-                let behind = _mm512_cmple_epu32_mask(bound, row);
-                _mm512_mask_add_epi32(step, behind, step, _mm512_set1_epi32(half))
-            };
-            let mut step = _mm512_setzero_si512();
-            // Few ranges need a comparison less.
-            if ladder.bounds[7] != u32::MAX {
-                step = halve(step, 8);
-            }
-            let step = halve(halve(halve(step, 4), 2), 1);
+            let step = steps(ladder, row);
             let of_step = |values: &[u32; LANES]| {
                 _mm512_permutexvar_epi32(step, _mm512_loadu_epi32(values.as_ptr().cast()))
             };
@@ -252,6 +269,31 @@ unsafe impl Lanes for Avx512 {
                 _mm512_storeu_epi64(to.cast(), _mm512_sub_epi64(start, skip));
                 _mm512_storeu_epi64(records.lanes.as_mut_ptr().add(at).cast(), lanes);
             }
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn find_lines(
+        ladder: &Ladder,
+        rows: &[u32; LANES],
+        records: &mut Records,
+        first: usize,
+    ) {
+        let first = first % RING;
+        // SAFETY: as above; there are 16 records from `first` on.
+        unsafe {
+            let row = _mm512_loadu_epi32(rows.as_ptr().cast());
+            let step = steps(ladder, row);
+            let of_step = |values: &[u32; LANES]| {
+                _mm512_permutexvar_epi32(step, _mm512_loadu_epi32(values.as_ptr().cast()))
+            };
+            let before = _mm512_mullo_epi32(row, of_step(&ladder.row_words));
+            let word = _mm512_add_epi32(of_step(&ladder.origin_words), before);
+            let skip = _mm512_and_si512(word, _mm512_set1_epi32(15));
+            let line = _mm512_sub_epi32(word, skip);
+            _mm512_storeu_epi32(records.line.as_mut_ptr().add(first).cast(), line);
+            let lanes = _mm512_sllv_epi32(of_step(&ladder.line_lanes), skip);
+            _mm512_storeu_epi32(records.in_line.as_mut_ptr().add(first).cast(), lanes);
         }
     }
 

@@ -103,6 +103,20 @@ pub unsafe trait Lanes: Copy {
         }
     }
 
+    /// The same of rows that are in one line each.
+    #[inline(always)]
+    unsafe fn find_lines(
+        ladder: &Ladder,
+        rows: &[u32; LANES],
+        records: &mut Records,
+        first: usize,
+    ) {
+        for (p, &row) in (first..).zip(rows) {
+            let found = ladder.find(row);
+            records.put_line(p, found.start, found.lanes);
+        }
+    }
+
     /// Writes the values whose bits are set one after the other, and anything behind them: `to` has room
     /// for 16.
     unsafe fn compress(values: &[u32; LANES], mask: u16, to: *mut u32);
@@ -168,16 +182,14 @@ mod tests {
 
     /// Where a ladder with the bounds of `values` has them and their neighbours.
     unsafe fn steps<L: Lanes>(values: &[u32; LANES]) -> Vec<u64> {
-        let mut ladder = Ladder {
-            bounds: *values,
-            origins: std::array::from_fn(|i| u64::from(values[i]) << i),
-            row_bytes: *values,
-            kept: std::array::from_fn(|i| i as u32),
-            lanes: std::array::from_fn(|i| (1 << i) - 1),
-            in_line: 63 * u64::from(values[0] % 2),
-        };
-        ladder.bounds.sort_unstable();
-        ladder.bounds[LANES - 1] = u32::MAX;
+        let mut ladder = Ladder::default();
+        let mut firsts = *values;
+        firsts.sort_unstable();
+        for (s, &first) in firsts.iter().enumerate() {
+            let start = (values[s] as usize) << s;
+            ladder.put(s, (first, start), values[s] as usize, s as u32);
+        }
+        ladder.in_line = 63 * u64::from(values[0] % 2);
         let mut found = Vec::new();
         for less in 0..2 {
             let rows = values.map(|x| x.saturating_sub(less).min(u32::MAX - 1));
@@ -192,6 +204,28 @@ mod tests {
             }
         }
         found
+    }
+
+    /// The lines of rows of 16 lengths that are halved again and again, whose records stand one after the other.
+    unsafe fn lines<L: Lanes>(firsts: &[u32; LANES], rows: &[u32; LANES]) -> Vec<u64> {
+        let mut ladder = Ladder::default();
+        let mut start = 0;
+        for (s, &first) in firsts.iter().enumerate() {
+            let kept = 16_u32.unbounded_shr(s as u32);
+            ladder.put(s, (first, start), 4 * kept as usize, kept);
+            let behind = firsts.get(s + 1).map_or(first, |&next| next);
+            start += ((behind - first) as usize * 4 * kept as usize).next_multiple_of(64);
+        }
+        ladder.in_line = 63;
+        let mut records = Records::new();
+        // SAFETY: said by the caller.
+        unsafe { L::find_lines(&ladder, rows, &mut records, RING) };
+        let found = (0..LANES).map(|p| {
+            // SAFETY: just found.
+            let Record { at, lanes, .. } = unsafe { records.get_line(p, std::ptr::null()) };
+            [at.addr() as u64, lanes]
+        });
+        found.flatten().collect()
     }
 
     /// The operations of `L` on integers.
@@ -241,6 +275,29 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn all_kinds_find_the_same_lines(
+            firsts in prop::array::uniform15(1..10_000_000_u32),
+            rows in prop::array::uniform16(0..20_000_000_u32),
+        ) {
+            let mut firsts = [&[0], &firsts[..]].concat();
+            firsts.sort_unstable();
+            let firsts: [u32; LANES] = firsts.try_into().expect("sixteen");
+            // SAFETY: any processor has the portable one.
+            let expected = unsafe { lines::<Portable>(&firsts, &rows) };
+            #[cfg(target_arch = "x86_64")]
+            for isa in crate::Isa::available() {
+                let found = match isa {
+                    crate::Isa::Portable => continue,
+                    // SAFETY: the processor has it.
+                    crate::Isa::Avx2 => unsafe { lines::<Avx2>(&firsts, &rows) },
+                    // SAFETY: likewise.
+                    crate::Isa::Avx512 => unsafe { lines::<Avx512>(&firsts, &rows) },
+                };
+                prop_assert_eq!(&expected, &found, "{:?}", isa);
+            }
+        }
+
         #[test]
         fn all_kinds_weigh_and_select_alike(
             words in prop::collection::vec(any::<u32>(), 0..=16),

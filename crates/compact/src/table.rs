@@ -1,7 +1,7 @@
 //! A stored table, ready for lookups.
 
 use crate::bags::{Bags, Output, Pooling};
-use crate::lookup::{Isa, Lanes, Request, Setup, Sorted, Work, naive};
+use crate::lookup::{Isa, Lanes, Memory, Request, Setup, Work, naive};
 use crate::sharing::{Combine, Sharing, cut_row, hashed_row};
 use crate::structure::{Core, Presence};
 use crate::{LookupError, Values, lookup};
@@ -38,16 +38,9 @@ pub(crate) struct Part<'a> {
 #[derive(Clone, Debug, Default)]
 pub struct Scratch {
     ids: Vec<u32>,
-    found: Found,
+    memory: Memory,
     rows: [Vec<f32>; 2],
     narrow: Vec<f32>,
-}
-
-/// Memory for finding rows.
-#[derive(Clone, Debug, Default)]
-struct Found {
-    ranks: Vec<u32>,
-    sorted: Sorted,
 }
 
 impl<'a> Table<'a> {
@@ -180,17 +173,17 @@ impl<'a> Table<'a> {
 
     fn pool(&self, bags: &Bags<'_>, out: Output<'_>, scratch: &mut Scratch) {
         match self.sharing {
-            Sharing::None => self.pool_part(0, bags, out, &mut scratch.found),
+            Sharing::None => self.pool_part(0, bags, out, &mut scratch.memory),
             Sharing::Hash { seed } => {
                 let n_rows = self.parts[0].n_rows;
                 let map = |id| hashed_row(id, seed, n_rows);
                 let ids = mapped(bags, &mut scratch.ids, map);
-                self.pool_part(0, &ids, out, &mut scratch.found);
+                self.pool_part(0, &ids, out, &mut scratch.memory);
             }
             Sharing::Cutoff => {
                 let n_rows = self.parts[0].n_rows;
                 let ids = mapped(bags, &mut scratch.ids, |id| cut_row(id, n_rows));
-                self.pool_part(0, &ids, out, &mut scratch.found);
+                self.pool_part(0, &ids, out, &mut scratch.memory);
             }
             Sharing::QuotientRemainder { divisor, combine } => match combine {
                 Combine::Concat => self.pool_side_by_side(bags, out, divisor, scratch),
@@ -200,18 +193,10 @@ impl<'a> Table<'a> {
         }
     }
 
-    fn pool_part(&self, i: usize, bags: &Bags<'_>, out: Output<'_>, found: &mut Found) {
+    fn pool_part(&self, i: usize, bags: &Bags<'_>, out: Output<'_>, memory: &mut Memory) {
         let part = &self.parts[i];
-        let bags = match part.presence {
-            None => *bags,
-            Some(presence) => {
-                presence.ranks(bags.ids, &mut found.ranks, self.isa);
-                let ids = &found.ranks;
-                Bags { ids, ..*bags }
-            }
-        };
         let request = Request {
-            bags: &bags,
+            bags,
             pooling: self.pooling,
             out,
             setup: Setup {
@@ -220,10 +205,9 @@ impl<'a> Table<'a> {
                 unit: part.unit,
                 isa: self.isa,
             },
-            may_be_absent: part.presence.is_some(),
-            sorted: &mut found.sorted,
+            presence: part.presence,
         };
-        lookup::pool(&part.core, request);
+        lookup::pool(&part.core, request, memory);
     }
 
     fn pool_side_by_side(
@@ -234,21 +218,21 @@ impl<'a> Table<'a> {
         scratch: &mut Scratch,
     ) {
         let quotients = mapped(bags, &mut scratch.ids, |id| id / divisor);
-        self.pool_part(0, &quotients, out.reborrow(), &mut scratch.found);
+        self.pool_part(0, &quotients, out.reborrow(), &mut scratch.memory);
         let remainders = mapped(bags, &mut scratch.ids, |id| id % divisor);
         let start = out.start + self.parts[0].dim;
-        self.pool_part(1, &remainders, Output { start, ..out }, &mut scratch.found);
+        self.pool_part(1, &remainders, Output { start, ..out }, &mut scratch.memory);
     }
 
     fn pool_sum(&self, bags: &Bags<'_>, mut out: Output<'_>, divisor: u32, scratch: &mut Scratch) {
         let width = self.parts[0].dim;
         let quotients = mapped(bags, &mut scratch.ids, |id| id / divisor);
-        self.pool_part(0, &quotients, out.reborrow(), &mut scratch.found);
+        self.pool_part(0, &quotients, out.reborrow(), &mut scratch.memory);
         let remainders = mapped(bags, &mut scratch.ids, |id| id % divisor);
         let other = &mut scratch.rows[0];
         grow(other, bags.n() * width);
         let rows = Output::rows(other, width);
-        self.pool_part(1, &remainders, rows, &mut scratch.found);
+        self.pool_part(1, &remainders, rows, &mut scratch.memory);
         for (b, row) in other.chunks_exact(width).enumerate().take(bags.n()) {
             let sums = out.row(b, width).iter_mut();
             sums.zip(row).for_each(|(sum, x)| *sum += x);
@@ -270,7 +254,7 @@ impl<'a> Table<'a> {
             let map = |id| if i == 0 { id / divisor } else { id % divisor };
             let ids = mapped(&single, &mut scratch.ids, map);
             grow(rows, n_ids * width);
-            self.pool_part(i, &ids, Output::rows(rows, width), &mut scratch.found);
+            self.pool_part(i, &ids, Output::rows(rows, width), &mut scratch.memory);
         }
         let [left, right] = &scratch.rows;
         for b in 0..bags.n() {

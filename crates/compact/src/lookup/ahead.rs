@@ -20,11 +20,19 @@ pub const fn ids_ahead(lines: usize) -> usize {
 /// Ids ahead of long rows.
 const LEAST: usize = 64;
 
-/// Ids from asking for the index to finding the record.
-const INDEX_AHEAD: usize = 64;
+/// Ids between finding a record and asking for it: what was stored just now would be waited for.
+const fn found_ahead<S: Storage>() -> usize {
+    if S::INDIRECT { LANES } else { MOST_FOUND_AHEAD }
+}
+
+/// Where sixteen rows are found with one long chain of instructions.
+const MOST_FOUND_AHEAD: usize = 3 * LANES;
+
+/// Ids between asking for the index and asking for the record.
+const INDEX_AHEAD: usize = 96;
 
 /// Records that were found stay until they are read.
-const _: () = assert!(LINES + 2 * LANES <= RING);
+const _: () = assert!(LINES + MOST_FOUND_AHEAD + LANES <= RING);
 
 /// Records found before they are needed: sixteen at a time where finding them is work.
 pub struct Ahead<'k> {
@@ -57,9 +65,11 @@ impl<'k> Ahead<'k> {
         // SAFETY: said above.
         unsafe {
             if S::COSTLY {
-                self.find_block(row, 0);
+                for p in (0..found_ahead::<S>()).step_by(LANES) {
+                    self.find_block(row, p);
+                }
                 for p in (0..n).step_by(LANES) {
-                    self.find_block(row, p + LANES);
+                    self.find_block(row, p + found_ahead::<S>());
                     self.ask_for_block(row, p);
                 }
                 return;
@@ -117,8 +127,7 @@ impl<'k> Ahead<'k> {
         }
     }
 
-    /// Asks for the records of ids `p..p + 16`, which were found a while ago: what was stored just now would be
-    /// waited for.
+    /// Asks for the records of ids `p..p + 16`, which were found a while ago.
     ///
     /// # Safety
     /// They have been found if there is an id `p`.
@@ -179,7 +188,7 @@ impl<'k> Ahead<'k> {
             if S::COSTLY {
                 if p.is_multiple_of(LANES) {
                     self.ask_for_block(row, p + ahead);
-                    self.find_block(row, p + ahead + LANES);
+                    self.find_block(row, p + ahead + found_ahead::<S>());
                 }
                 return self.found(row, p);
             }

@@ -14,6 +14,8 @@ use crate::structure::{Core, Storage};
 #[derive(Clone, Copy)]
 pub struct PassBags<'k> {
     pub ids: &'k [u32],
+    /// How many of them, the last ones, are in no bag: their rows are only asked for.
+    pub n_next: usize,
     /// Where the ids of each bag end; `None`: one id each.
     pub ends: Option<&'k [u32]>,
     /// What each row is multiplied with; `None`: 1.
@@ -62,7 +64,8 @@ impl PassBags<'_> {
     /// Number of bags.
     #[inline(always)]
     pub fn n(&self) -> usize {
-        self.ends.map_or(self.ids.len(), <[u32]>::len)
+        let n_ids = self.ids.len() - self.n_next;
+        self.ends.map_or(n_ids, <[u32]>::len)
     }
 
     /// The sample of bag `i`.
@@ -154,7 +157,11 @@ impl Pass<'_, '_> {
         }
     }
 
-    unsafe fn by_width<S: Storage, F: Format>(mut self, storage: S) {
+    /// The same for values of a type.
+    ///
+    /// # Safety
+    /// As [`run`](Self::run).
+    pub unsafe fn by_width<S: Storage, F: Format>(mut self, storage: S) {
         let n_vectors = self.setup.dim.div_ceil(LANES);
         for first in (0..n_vectors).step_by(MAX_VECTORS) {
             let pass = self.reborrow();

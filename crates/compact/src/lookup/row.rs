@@ -80,7 +80,12 @@ impl<L: Lanes, S: Storage, F: Format, const N: usize, const LINED: bool> Row<L, 
     /// Ids between finding a record and reading it.
     #[inline(always)]
     pub fn ids_ahead(&self) -> usize {
-        const { ids_ahead((F::FIXED + N * LANES * F::BITS / 8).div_ceil(LINE)) }
+        const {
+            ids_ahead(match S::MARKS {
+                Marks::None => (F::FIXED + N * LANES * F::BITS / 8).div_ceil(LINE),
+                _ => Self::LINES,
+            })
+        }
     }
 
     /// Adds a row, times `weight` if there is one.
@@ -238,6 +243,11 @@ impl<L: Lanes, S: Storage, F: Format, const N: usize, const LINED: bool> Row<L, 
         };
         let last = bytes.saturating_sub(1);
         prefetch_line(at);
+        if N == 1 && S::MARKS == Marks::Bits && F::BITS == 32 {
+            // A mask and the line of floats behind it that is read: two lines, wherever they begin.
+            prefetch_line(at.wrapping_add(S::MARKS.bytes(self.dim, 0) + LINE - 1));
+            return;
+        }
         // The last line without a look at the length, which may be hard to predict.
         if !Self::ONE_LINE && (self.straddles || Self::LINES > 2) {
             prefetch_line(at.wrapping_add(last));

@@ -1,46 +1,18 @@
 //! Lookups in tables whose rows stand in a head, behind it, or nowhere.
 
-use std::ops::Range;
-
+use super::groups::{Group, groups};
 use super::pass::{Begin, Pass, Setup, Sums};
 use super::sorted::{Ends, List, SORTED, Sort, Sorted};
-use super::{Request, Work};
-use crate::bags::Bags;
+use super::{NUMBERS, Request, Work};
 use crate::structure::{Core, Head};
-
-/// Places of singles that are sorted together.
-static PLACES: [u32; SORTED] = {
-    let mut places = [0; SORTED];
-    let mut i = 0;
-    while i < SORTED {
-        places[i] = i as u32;
-        i += 1;
-    }
-    places
-};
 
 /// Sorts ids and looks up each kind of them, some bags at a time.
 pub struct SortPass<'p, 'r, 'o> {
     pub core: &'p Core<'p>,
     pub head: Head<'p>,
     pub request: Request<'r, 'o>,
-}
-
-/// Bags whose ids are sorted together: whole ones, or a piece of one that is too long.
-struct Group {
-    bags: Range<usize>,
-    ids: Range<usize>,
-    begin: Begin,
-    finish: Finish,
-}
-
-/// What becomes of the sums of a group.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Finish {
-    /// They are what was asked for.
-    Scale,
-    /// More rows will be added.
-    Keep,
+    /// Room for sorted ids.
+    pub sorted: &'r mut Sorted,
 }
 
 impl SortPass<'_, '_, '_> {
@@ -50,15 +22,7 @@ impl SortPass<'_, '_, '_> {
         if bags.offsets.is_none() && bags.weights.is_none() {
             return self.singles();
         }
-        let (mut b, mut done) = (0, 0);
-        while b < bags.n() {
-            let group = group(bags, b, done);
-            self.pool(&group);
-            (b, done) = match group.finish {
-                Finish::Keep => (b, done + group.ids.len()),
-                Finish::Scale => (group.bags.end, 0),
-            };
-        }
+        groups(bags, SORTED).for_each(|group| self.pool(&group));
     }
 
     /// Single ids: those of the head, then the others; absent rows are zeros.
@@ -68,14 +32,14 @@ impl SortPass<'_, '_, '_> {
         for (i, ids) in self.request.bags.ids.chunks(SORTED).enumerate() {
             let b = i * SORTED;
             let sort = Sort {
-                sorted: self.request.sorted,
+                sorted: self.sorted,
                 ids,
-                notes: &PLACES[..ids.len()],
+                notes: &NUMBERS[..ids.len()],
                 ends: Ends::Unknown,
                 n_head: self.head.n_rows(),
             };
             sort.run_on(isa);
-            let Sorted { head, tail, absent } = &*self.request.sorted;
+            let Sorted { head, tail, absent } = &*self.sorted;
             self.core.prefetch_index(tail.ids());
             let sums = Sums {
                 begin: Begin::Zeros,
@@ -111,10 +75,10 @@ impl SortPass<'_, '_, '_> {
         let setup = self.request.setup;
         let Setup { isa, unit, .. } = setup;
         let bags = self.request.bags;
-        let places = &PLACES[..group.ids.len()];
+        let places = &NUMBERS[..group.ids.len()];
         let weights = bags.weights.map(|weights| &weights[group.ids.clone()]);
         let sort = Sort {
-            sorted: self.request.sorted,
+            sorted: self.sorted,
             ids: &bags.ids[group.ids.clone()],
             notes: weights.map_or(places, bytemuck::cast_slice),
             ends: match bags.offsets {
@@ -131,40 +95,21 @@ impl SortPass<'_, '_, '_> {
             None => List::bags,
             Some(_) => List::weighted_bags,
         };
-        let Sorted { head, tail, .. } = &*self.request.sorted;
+        let Sorted { head, tail, .. } = &*self.sorted;
         self.core.prefetch_index(tail.ids());
-        let lengths = bags.lengths(self.request.pooling);
-        let lengths = lengths.map(|lengths| &lengths[group.bags.start..=group.bags.end]);
-        let mut begin = group.begin;
+        let mut sums = group.sums(bags, self.request.pooling, unit);
         if self.head.n_rows() > 0 {
-            let sums = Sums {
-                begin,
-                unit: 1.0,
-                lengths: None,
-            };
             let out = self.request.out.from(group.bags.start);
             let in_head = Pass {
                 bags: bags_of(head),
                 out,
-                sums,
+                sums: group.parts(),
                 setup,
             };
             // SAFETY: sorted from checked ids, they are rows of the head.
             unsafe { in_head.run_stored(self.head) };
-            begin = Begin::Output;
+            sums.begin = Begin::Output;
         }
-        let sums = match group.finish {
-            Finish::Keep => Sums {
-                begin,
-                unit: 1.0,
-                lengths: None,
-            },
-            Finish::Scale => Sums {
-                begin,
-                unit,
-                lengths,
-            },
-        };
         let out = self.request.out.from(group.bags.start);
         let behind = Pass {
             bags: bags_of(tail),
@@ -174,29 +119,5 @@ impl SortPass<'_, '_, '_> {
         };
         // SAFETY: likewise stored rows behind the head.
         unsafe { behind.run(self.core) };
-    }
-}
-
-/// The bags from `b` on that are sorted next; of bag `b` `done` ids have been pooled.
-fn group(bags: &Bags<'_>, b: usize, done: usize) -> Group {
-    let first = bags.range(b).start + done;
-    let (begin, last) = match done {
-        0 => (Begin::Zeros, bags.n().min(b + SORTED)),
-        _ => (Begin::Output, b + 1),
-    };
-    let fits = |bag: &usize| bags.range(*bag).end - first <= SORTED;
-    match (b..last).take_while(fits).last() {
-        Some(last) => Group {
-            bags: b..last + 1,
-            ids: first..bags.range(last).end,
-            begin,
-            finish: Finish::Scale,
-        },
-        None => Group {
-            bags: b..b + 1,
-            ids: first..first + SORTED,
-            begin,
-            finish: Finish::Keep,
-        },
     }
 }

@@ -9,7 +9,7 @@ use super::pass::PassBags;
 use crate::structure::ABSENT;
 
 /// Ids that are sorted together.
-pub const SORTED: usize = 1024;
+pub const SORTED: usize = 2048;
 
 /// Ids of one kind.
 #[derive(Clone, Debug)]
@@ -128,6 +128,7 @@ impl List {
     pub fn singles(&self) -> PassBags<'_> {
         PassBags {
             ids: self.ids(),
+            n_next: 0,
             ends: None,
             weights: None,
             places: Some(self.places()),
@@ -146,6 +147,7 @@ impl List {
     pub fn bags(&self) -> PassBags<'_> {
         PassBags {
             ids: self.ids(),
+            n_next: 0,
             ends: Some(&self.ends),
             weights: None,
             places: None,

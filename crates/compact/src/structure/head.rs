@@ -81,6 +81,12 @@ impl<'a> Head<'a> {
         Record::full(at.wrapping_add(row as usize * self.row_bytes), self.dim)
     }
 
+    /// The address of the first row, exposed, and the bytes of a row.
+    #[inline(always)]
+    pub fn place(&self) -> (usize, usize) {
+        (self.bytes.as_ptr().expose_provenance(), self.row_bytes)
+    }
+
     /// The same for those who read value by value.
     #[inline(always)]
     pub fn stored(&self, row: u32) -> StoredRow<'a> {

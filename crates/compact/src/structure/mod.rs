@@ -13,6 +13,7 @@
 //! Each module writes its form, checks it when it is opened, and finds rows in it. `presence` stands in
 //! front of any of them where most rows are empty; `head` keeps leading rows of the last four dense.
 
+mod addresses;
 mod buffer;
 mod dense;
 mod head;
@@ -25,6 +26,7 @@ mod storage;
 
 use serde::{Deserialize, Serialize};
 
+pub(crate) use addresses::Addresses;
 pub(crate) use buffer::{Buffer, Data, Tensors};
 pub(crate) use dense::Dense;
 pub(crate) use head::Head;

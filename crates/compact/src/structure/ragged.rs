@@ -224,8 +224,8 @@ fn write_marks(marks: Marks, row: &[f32], out: &mut Vec<u8>) {
     }
 }
 
-/// What a row that keeps nothing points to: a kernel may read scale, bias and a mask there.
-static NOTHING: [u8; MAX_DIM / 8 + 16] = [0; MAX_DIM / 8 + 16];
+/// What a row that keeps nothing points to: a kernel may read a mask there, and scale and bias or a line behind it.
+static NOTHING: [u8; MAX_DIM / 8 + SLACK] = [0; MAX_DIM / 8 + SLACK];
 
 /// Rows of different lengths, opened.
 #[derive(Clone, Copy, Debug)]

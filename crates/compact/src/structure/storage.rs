@@ -162,8 +162,8 @@ impl Marks {
 /// # Safety
 /// For every row below the number of rows, and not in the head if it has one, [`locate`](Self::locate)
 /// returns a record of which scale and bias can be read, if values have them, and `kept` values; its marks,
-/// of masks two bytes for every 16 columns, and as many values as a mask has bits; if they are
-/// [`lined`](Self::lined), also the lines they are in.
+/// of masks two bytes for every 16 columns, and as many values as a mask has bits, behind any of which another
+/// 64 bytes can be read; if they are [`lined`](Self::lined), also the lines they are in.
 pub unsafe trait Storage: Copy + Sync {
     /// What names the columns of the values.
     const MARKS: Marks;

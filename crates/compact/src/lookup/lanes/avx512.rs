@@ -185,8 +185,9 @@ unsafe impl Lanes for Avx512 {
 
     #[inline(always)]
     unsafe fn expand_f32(at: *const u8, mask: u16) -> Self {
-        // SAFETY: as many values are read as the mask has bits.
-        Self(unsafe { _mm512_maskz_expandloadu_ps(mask, at.cast()) })
+        // A load that expands is slower.
+        // SAFETY: the caller has 64 bytes.
+        Self(unsafe { _mm512_maskz_expand_ps(mask, _mm512_loadu_ps(at.cast())) })
     }
 
     #[inline(always)]
@@ -294,6 +295,37 @@ unsafe impl Lanes for Avx512 {
             _mm512_storeu_epi32(records.line.as_mut_ptr().add(first).cast(), line);
             let lanes = _mm512_sllv_epi32(of_step(&ladder.line_lanes), skip);
             _mm512_storeu_epi32(records.in_line.as_mut_ptr().add(first).cast(), lanes);
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn merge(
+        rows: &[u32; LANES],
+        mask: u16,
+        (start, row_bytes): (usize, usize),
+        others: &[usize; LANES],
+        to: &mut [usize; LANES],
+    ) {
+        // SAFETY: as above; all of `others` and `to` are there.
+        unsafe {
+            let row = _mm512_loadu_epi32(rows.as_ptr().cast());
+            let high = _mm512_extracti64x4_epi64::<1>(row);
+            let address = |rows| {
+                let row_bytes = _mm512_set1_epi64(row_bytes as i64);
+                let before = _mm512_mul_epu32(_mm512_cvtepu32_epi64(rows), row_bytes);
+                _mm512_add_epi64(before, _mm512_set1_epi64(start as i64))
+            };
+            let low = address(_mm512_castsi512_si256(row));
+            let high = address(high);
+            let is_other = !mask as u8;
+            let n = is_other.count_ones() as usize;
+            let first = _mm512_loadu_epi64(others.as_ptr().cast());
+            let low = _mm512_mask_expand_epi64(low, is_other, first);
+            let is_other = (!mask >> 8) as u8;
+            let next = _mm512_loadu_epi64(others.as_ptr().add(n).cast());
+            let high = _mm512_mask_expand_epi64(high, is_other, next);
+            _mm512_storeu_epi64(to.as_mut_ptr().cast(), low);
+            _mm512_storeu_epi64(to.as_mut_ptr().add(8).cast(), high);
         }
     }
 

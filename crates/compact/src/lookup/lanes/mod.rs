@@ -12,6 +12,8 @@ pub use avx2::Avx2;
 pub use avx512::Avx512;
 pub use portable::Portable;
 
+use std::hint::select_unpredictable;
+
 use super::ladder::Ladder;
 use crate::structure::Records;
 
@@ -69,7 +71,8 @@ pub unsafe trait Lanes: Copy {
     /// The lanes below `n`; 0 in the others.
     unsafe fn first(self, n: usize) -> Self;
 
-    /// As many 32-bit floats as `mask` has bits, in the lanes whose bit is set; 0 in the others.
+    /// As many 32-bit floats as `mask` has bits, in the lanes whose bit is set; 0 in the others. 64 bytes may be
+    /// read.
     #[inline(always)]
     unsafe fn expand_f32(at: *const u8, mask: u16) -> Self {
         // SAFETY: said by the caller.
@@ -114,6 +117,26 @@ pub unsafe trait Lanes: Copy {
         for (p, &row) in (first..).zip(rows) {
             let found = ladder.find(row);
             records.put_line(p, found.start, found.lanes);
+        }
+    }
+
+    /// Writes the address of each row: that of row `r` whose bit is set is `start + r · row_bytes` of
+    /// `(start, row_bytes)`, the others' are the first of `others`, in order.
+    #[inline(always)]
+    unsafe fn merge(
+        rows: &[u32; LANES],
+        mask: u16,
+        (start, row_bytes): (usize, usize),
+        others: &[usize; LANES],
+        to: &mut [usize; LANES],
+    ) {
+        let mut n = 0;
+        for (i, (&row, to)) in rows.iter().zip(to).enumerate() {
+            let is_set = usize::from(mask >> i & 1);
+            // Without a branch, which would be hard to predict.
+            let at = start.wrapping_add((row as usize).wrapping_mul(row_bytes));
+            *to = select_unpredictable(is_set == 1, at, others[n % LANES]);
+            n += 1 - is_set;
         }
     }
 
@@ -247,6 +270,10 @@ mod tests {
             let mut packed = [0; LANES];
             L::compress(&values, word as u16, packed.as_mut_ptr());
             let packed = &packed[..(word as u16).count_ones() as usize];
+            let others: [usize; LANES] = std::array::from_fn(|i| 1000 + i);
+            let mut merged = [0; LANES];
+            L::merge(&values, word as u16, (7, 64), &others, &mut merged);
+            let merged = merged.map(|x| x as u64);
             let others = [
                 few[0],
                 sum.into(),
@@ -259,9 +286,21 @@ mod tests {
                 .chain(others)
                 .chain(bits)
                 .chain(packed)
+                .chain(merged)
                 .chain(steps)
                 .collect()
         }
+    }
+
+    #[test]
+    fn addresses_are_those_worked_by_hand() {
+        let rows = std::array::from_fn(|i| 10 * i as u32);
+        let others = std::array::from_fn(|i| 1000 + i);
+        let mut found = [0; LANES];
+        // SAFETY: any processor has the portable one.
+        unsafe { Portable::merge(&rows, 0b101, (7, 64), &others, &mut found) };
+        assert_eq!(found[..5], [7, 1000, 7 + 20 * 64, 1001, 1002]);
+        assert_eq!(found[15], 1013);
     }
 
     #[test]

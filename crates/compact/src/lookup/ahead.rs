@@ -48,7 +48,7 @@ impl<'k> Ahead<'k> {
         Self { ids, records }
     }
 
-    /// Finds the first records.
+    /// Finds the first records, and asks for them but for the first `n_asked`.
     ///
     /// # Safety
     /// The ids are rows of the storage; the processor has the instructions of `L`.
@@ -56,6 +56,7 @@ impl<'k> Ahead<'k> {
     pub unsafe fn begin<L: Lanes, S: Storage, F: Format, const N: usize, const LINED: bool>(
         &mut self,
         row: &Row<L, S, F, N, LINED>,
+        n_asked: usize,
     ) {
         if S::INDIRECT {
             let ids = self.ids.iter().take(row.ids_ahead() + INDEX_AHEAD);
@@ -74,7 +75,7 @@ impl<'k> Ahead<'k> {
                 }
                 return;
             }
-            for p in 0..n {
+            for p in n_asked..n {
                 row.prefetch(self.record(row, p));
             }
         }
@@ -143,16 +144,39 @@ impl<'k> Ahead<'k> {
         let first = p % RING;
         for p in first..first + LANES {
             // SAFETY: said above.
-            row.prefetch(unsafe { self.found(row, p) });
+            row.prefetch(unsafe { self.kept(row, p) });
         }
     }
 
-    /// The record of id `p`, which has been found.
+    /// The record of id `p`, one of those that are [ready](Self::advance), in order.
+    ///
+    /// # Safety
+    /// As [`record`](Self::record).
+    #[inline(always)]
+    pub unsafe fn found<L: Lanes, S: Storage, F: Format, const N: usize, const LINED: bool>(
+        &self,
+        row: &Row<L, S, F, N, LINED>,
+        p: usize,
+    ) -> Record {
+        // SAFETY: said above.
+        unsafe {
+            if S::COSTLY {
+                return self.kept(row, p);
+            }
+            let ahead = row.ids_ahead();
+            if p + ahead < self.ids.len() {
+                row.prefetch(self.record(row, p + ahead));
+            }
+            self.record(row, p)
+        }
+    }
+
+    /// The record of id `p`, which has been found and kept.
     ///
     /// # Safety
     /// It has.
     #[inline(always)]
-    unsafe fn found<L: Lanes, S: Storage, F: Format, const N: usize, const LINED: bool>(
+    unsafe fn kept<L: Lanes, S: Storage, F: Format, const N: usize, const LINED: bool>(
         &self,
         row: &Row<L, S, F, N, LINED>,
         p: usize,
@@ -168,34 +192,37 @@ impl<'k> Ahead<'k> {
         }
     }
 
-    /// The record of id `p`; ids are asked for in order.
+    /// Makes ids from `p` on ready to be [`found`](Self::found), in order: those in front of what is returned, at most
+    /// `end`. Where finding is costly, sixteen that come later are asked for and sixteen found.
     ///
     /// # Safety
-    /// As [`record`](Self::record).
+    /// As [`begin`](Self::begin).
     #[inline(always)]
-    pub unsafe fn next<L: Lanes, S: Storage, F: Format, const N: usize, const LINED: bool>(
+    pub unsafe fn advance<L: Lanes, S: Storage, F: Format, const N: usize, const LINED: bool>(
         &mut self,
         row: &Row<L, S, F, N, LINED>,
         p: usize,
-    ) -> Record {
+        end: usize,
+    ) -> usize {
+        if !S::COSTLY {
+            return end;
+        }
+        let stop = end.min((p / LANES + 1) * LANES);
+        if !p.is_multiple_of(LANES) {
+            return stop;
+        }
+        let ahead = p + row.ids_ahead();
+        if S::INDIRECT {
+            let ids = self.ids.get(ahead + INDEX_AHEAD..).unwrap_or_default();
+            ids.iter()
+                .take(LANES)
+                .for_each(|&id| row.storage.prefetch_index(id));
+        }
         // SAFETY: said above.
         unsafe {
-            let ahead = row.ids_ahead();
-            if S::INDIRECT && p + ahead + INDEX_AHEAD < self.ids.len() {
-                let id = *self.ids.get_unchecked(p + ahead + INDEX_AHEAD);
-                row.storage.prefetch_index(id);
-            }
-            if S::COSTLY {
-                if p.is_multiple_of(LANES) {
-                    self.ask_for_block(row, p + ahead);
-                    self.find_block(row, p + ahead + found_ahead::<S>());
-                }
-                return self.found(row, p);
-            }
-            if p + ahead < self.ids.len() {
-                row.prefetch(self.record(row, p + ahead));
-            }
-            self.record(row, p)
+            self.ask_for_block(row, ahead);
+            self.find_block(row, ahead + found_ahead::<S>());
         }
+        stop
     }
 }

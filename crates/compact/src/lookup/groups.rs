@@ -75,19 +75,19 @@ fn group(bags: &Bags<'_>, b: usize, done: usize, most: usize) -> Group {
         0 => (Begin::Zeros, bags.n().min(b + most)),
         _ => (Begin::Output, b + 1),
     };
-    let fits = |bag: &usize| bags.range(*bag).end - first <= most;
-    let whole = match bags.offsets {
-        None => last.checked_sub(1),
-        Some(_) => (b..last).take_while(fits).last(),
+    let fits = |&end: &u32| end as usize - first <= most;
+    let n = match bags.offsets {
+        None => last - b,
+        Some(offsets) => offsets[b + 1..=last].partition_point(fits),
     };
-    match whole {
-        Some(last) => Group {
-            bags: b..last + 1,
-            ids: first..bags.range(last).end,
+    match n {
+        1.. => Group {
+            bags: b..b + n,
+            ids: first..bags.range(b + n - 1).end,
             begin,
             finish: Finish::Scale,
         },
-        None => Group {
+        0 => Group {
             bags: b..b + 1,
             ids: first..first + most,
             begin,

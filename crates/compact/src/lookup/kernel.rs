@@ -108,24 +108,34 @@ impl<S: Storage, F: Format, B: Shape, const N: usize> Kernel<'_, '_, S, F, B, N>
         unsafe {
             let dim = self.pass.setup.dim;
             let mut row = Row::<L, S, F, N, LINED>::new(self.storage, dim, self.first_vector());
-            ahead.begin(&row);
+            ahead.begin(&row, bags.n_asked);
+            if B::SINGLE {
+                while p < bags.n() {
+                    let stop = ahead.advance(&row, p, bags.n());
+                    while p < stop {
+                        row.clear();
+                        row.add(ahead.found(&row, p), None);
+                        let out = self.out(bags.place(p));
+                        row.store(out, n_columns, self.pass.sums.unit);
+                        p += 1;
+                    }
+                }
+                return;
+            }
             for i in 0..bags.n() {
                 let out = self.out(bags.place(i));
-                if B::SINGLE {
-                    row.clear();
-                    row.add(ahead.next(&row, i), None);
-                    row.store(out, n_columns, self.pass.sums.unit);
-                    continue;
-                }
                 match self.pass.sums.begin {
                     Begin::Zeros => row.clear(),
                     Begin::Output => row.load(out, n_columns),
                 }
                 let end = bags.end(i);
                 while p < end {
-                    let weight = B::WEIGHTED.then(|| bags.weight(p));
-                    row.add(ahead.next(&row, p), weight);
-                    p += 1;
+                    let stop = ahead.advance(&row, p, end);
+                    while p < stop {
+                        let weight = B::WEIGHTED.then(|| bags.weight(p));
+                        row.add(ahead.found(&row, p), weight);
+                        p += 1;
+                    }
                 }
                 row.store(out, n_columns, self.pass.sums.scale(i));
             }

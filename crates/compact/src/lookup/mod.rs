@@ -122,6 +122,7 @@ fn pool_ranked(core: &Core<'_>, request: Request<'_, '_>, sorted: &mut Sorted) {
             ends: bags.offsets.map(|offsets| &offsets[1..]),
             weights: bags.weights,
             n_next: 0,
+            n_asked: 0,
             places: None,
         },
         out: request.out,

@@ -16,6 +16,8 @@ pub struct PassBags<'k> {
     pub ids: &'k [u32],
     /// How many of them, the last ones, are in no bag: their rows are only asked for.
     pub n_next: usize,
+    /// How many of them, the first ones, have been asked for.
+    pub n_asked: usize,
     /// Where the ids of each bag end; `None`: one id each.
     pub ends: Option<&'k [u32]>,
     /// What each row is multiplied with; `None`: 1.

@@ -129,6 +129,7 @@ impl List {
         PassBags {
             ids: self.ids(),
             n_next: 0,
+            n_asked: 0,
             ends: None,
             weights: None,
             places: Some(self.places()),
@@ -148,6 +149,7 @@ impl List {
         PassBags {
             ids: self.ids(),
             n_next: 0,
+            n_asked: 0,
             ends: Some(&self.ends),
             weights: None,
             places: None,

@@ -169,7 +169,7 @@ pub unsafe trait Storage: Copy + Sync {
     const MARKS: Marks;
     /// Whether finding a row reads memory.
     const INDIRECT: bool;
-    /// Whether finding a row again takes longer than keeping what was found.
+    /// Whether finding a row again takes longer than keeping what was found: always where it reads memory.
     const COSTLY: bool = Self::INDIRECT;
     /// Whether records may have lanes.
     const LINED: bool = false;

@@ -51,7 +51,8 @@ impl GatherPass<'_, '_, '_> {
         let bags = self.request.bags;
         self.gathered.make_room(self.request.setup.dim);
         let mut groups = groups(bags, GATHERED);
-        let mut turn = 0;
+        let most_ahead = ids_ahead(self.request.setup.dim.div_ceil(LANES));
+        let (mut turn, mut n_asked) = (0, 0);
         let mut current = groups.next();
         if let Some(group) = &current {
             self.gather(group, turn, 0);
@@ -64,7 +65,9 @@ impl GatherPass<'_, '_, '_> {
                 self.gather(next, turn, n);
                 next.ids.len()
             });
-            self.pool(&group, n_next);
+            let n_ahead = n_next.min(most_ahead);
+            self.pool(&group, n_asked, n_ahead);
+            n_asked = n_ahead;
             self.gathered.all.copy_within(n..n + n_next, 0);
             current = next;
         }
@@ -110,17 +113,18 @@ impl GatherPass<'_, '_, '_> {
         merge.run_on(setup.isa);
     }
 
-    /// Adds the rows of a group, behind whose addresses there are `n_next` more.
-    fn pool(&mut self, group: &Group, n_next: usize) {
+    /// Adds the rows of a group, the first `n_asked` of which have been asked for, and asks for the `n_next` whose
+    /// addresses are behind theirs.
+    fn pool(&mut self, group: &Group, n_asked: usize, n_next: usize) {
         let Setup { dim, unit, .. } = self.request.setup;
         let bags = self.request.bags;
         let Gathered { all, ends, .. } = &mut *self.gathered;
         let n = group.ids.len();
-        let n_next = n_next.min(ids_ahead(dim.div_ceil(LANES)));
         let pass = Pass {
             bags: PassBags {
                 ids: &NUMBERS[..n + n_next],
                 n_next,
+                n_asked,
                 ends: bags.offsets.map(|offsets| group.ends(offsets, ends)),
                 weights: bags.weights.map(|weights| &weights[group.ids.clone()]),
                 places: None,
@@ -144,6 +148,7 @@ fn decode(core: &Core<'_>, rows: &[u32], out: Output<'_>, setup: Setup) {
         bags: PassBags {
             ids: rows,
             n_next: 0,
+            n_asked: 0,
             ends: None,
             weights: None,
             places: None,

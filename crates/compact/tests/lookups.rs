@@ -173,29 +173,35 @@ proptest! {
 
 #[test]
 fn long_bags_and_batches_agree_with_the_naive_lookup() {
-    let sample = Sample::new(5000, 40, Pattern::Anywhere(0.05), 7);
-    let (_, _dir, artefact) = in_every_encoding(&sample, Pooling::Mean);
     // More ids than are sorted at once, a bag that is longer still, empty ones between.
     let lengths = [
         vec![3; 700],
         vec![0; 5],
-        vec![2500],
+        vec![5000],
         vec![0; 1500],
         vec![20; 120],
     ]
     .concat();
     let n: usize = lengths.iter().sum();
     let share = |i: usize| (i * 7919 % 10_007) as f64 / 10_007.0;
-    for single in [true, false] {
-        let n = if single { lengths.len() } else { n };
-        let wanted = Wanted {
-            ids: (0..n).map(share).collect(),
-            lengths: lengths.clone(),
-            single,
-            weights: None,
-        };
-        for (f, field) in artefact.manifest().fields.iter().enumerate() {
-            check(&artefact.table(f).unwrap(), &wanted, &field.name).unwrap();
+    for (dim, pattern) in [
+        (40, Pattern::Anywhere(0.05)),
+        (16, Pattern::Anywhere(0.05)),
+        (16, Pattern::Falling(1)),
+    ] {
+        let sample = Sample::new(5000, dim, pattern, 7);
+        let (_, _dir, artefact) = in_every_encoding(&sample, Pooling::Mean);
+        for (single, weighted) in [(true, false), (false, false), (false, true)] {
+            let n = if single { lengths.len() } else { n };
+            let wanted = Wanted {
+                ids: (0..n).map(share).collect(),
+                lengths: lengths.clone(),
+                single,
+                weights: weighted.then(|| (0..n).map(|i| share(i) as f32 - 0.5).collect()),
+            };
+            for (f, field) in artefact.manifest().fields.iter().enumerate() {
+                check(&artefact.table(f).unwrap(), &wanted, &field.name).unwrap();
+            }
         }
     }
 }

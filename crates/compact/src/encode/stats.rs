@@ -10,7 +10,7 @@ pub struct TableStats {
     pub dim: usize,
     /// Of the whole table.
     pub all: Lengths,
-    /// Of its first rows: how many, and their lengths. Their numbers grow by a quarter from one to the next.
+    /// Of its first rows: how many, and their lengths. Their numbers grow by a sixteenth from one to the next.
     heads: Vec<(usize, Lengths)>,
     /// Lengths of all prefixes, each as long as any behind it.
     falling: Falling,
@@ -42,7 +42,7 @@ impl TableStats {
         for (i, row) in rows.iter().enumerate() {
             if i == next {
                 heads.push((i, all.clone()));
-                next = (next + next / 4).next_multiple_of(HEAD_STEP);
+                next = (next + next / 16).next_multiple_of(HEAD_STEP);
             }
             all.kept[n_kept(row)] += 1;
             let length = prefix_len(row);

@@ -21,9 +21,9 @@ use std::marker::PhantomData;
 use safetensors::tensor::Dtype;
 
 use super::head::{self, Head};
-use super::{Buffer, Data, Form, Marks, Record, Storage, StoredRow, Tensors};
+use super::{Buffer, Data, Form, Marks, Record, Records, Storage, StoredRow, Tensors};
 use crate::error::{EncodeError, FormError};
-use crate::lookup::Lanes;
+use crate::lookup::{LANES, Lanes};
 use crate::prefetch::prefetch_line;
 use crate::rows::{MAX_DIM, Rows, is_kept, prefix_len};
 use crate::values::Values;
@@ -295,6 +295,12 @@ impl<'a, K: Kept> Ragged<'a, K> {
         self.head
     }
 
+    /// Bytes from the payload to a place.
+    #[inline(always)]
+    fn offset(&self, at: *const u8) -> u64 {
+        at.addr().wrapping_sub(self.payload.as_ptr().addr()) as u64
+    }
+
     /// The block and the bit of a row behind the head.
     #[inline(always)]
     fn place(&self, row: u32) -> (&'a [u32], u32) {
@@ -349,6 +355,35 @@ unsafe impl<K: Kept> Storage for Ragged<'_, K> {
         // Without a branch, which would be hard to predict, and nothing far away for nothing.
         let at = select_unpredictable(kept == 0, NOTHING.as_ptr(), at);
         Record::kept(at, kept)
+    }
+
+    #[inline(always)]
+    unsafe fn locate_block<L: Lanes>(
+        &self,
+        rows: &[u32; LANES],
+        records: &mut Records,
+        first: usize,
+    ) {
+        if self.sizes.width != HALF_LINE {
+            for (p, &row) in (first..).zip(rows) {
+                // SAFETY: said by the caller.
+                let Record { at, kept, .. } = unsafe { self.locate::<L>(row) };
+                records.put(p, self.offset(at), kept, 0);
+            }
+            return;
+        }
+        let behind = rows.map(|row| row - self.head.n_rows());
+        let weights = self.sizes.weights.first_chunk().expect("17 weights");
+        let blocks = self.index.as_ptr().cast();
+        // SAFETY: the rows exist, so there is a block of 8 words for each.
+        let weighed = unsafe { L::weigh_blocks(blocks, &behind, weights, self.sizes.n_planes) };
+        let nothing = self.offset(NOTHING.as_ptr());
+        for i in 0..LANES {
+            let start = u64::from(weighed.first[i]) * ALIGN as u64 + u64::from(weighed.sum[i]);
+            let kept = (weighed.number[i] >> 1) + (weighed.number[i] & 1);
+            let start = select_unpredictable(kept == 0, nothing, start);
+            records.put(first + i, start, kept, 0);
+        }
     }
 
     fn row(&self, row: u32) -> StoredRow<'_> {

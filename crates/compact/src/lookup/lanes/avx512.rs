@@ -2,7 +2,7 @@
 
 use std::arch::x86_64::*;
 
-use super::{LANES, Ladder, Lanes};
+use super::{LANES, Ladder, Lanes, Weighed};
 use crate::structure::{RING, Records};
 
 /// A 512-bit register.
@@ -84,6 +84,61 @@ unsafe fn steps(ladder: &Ladder, row: __m512i) -> __m512i {
         let step = _mm512_mask_or_epi32(quarter, first, quarter, _mm512_set1_epi32(16 + 1));
         let step = _mm512_mask_add_epi32(step, second, step, _mm512_set1_epi32(16 + 1));
         _mm512_mask_add_epi32(step, third, step, _mm512_set1_epi32(16 + 1))
+    }
+}
+
+/// The blocks of row `i` of 16 and of the one 8 behind it.
+///
+/// # Safety
+/// The processor has AVX-512; there is a block for every row, 32 rows to each.
+#[inline(always)]
+unsafe fn pair(blocks: *const [u32; 8], rows: &[u32; LANES], i: usize) -> __m512i {
+    // SAFETY: said above.
+    unsafe {
+        let low = _mm256_loadu_epi32(blocks.add(rows[i] as usize / 32).cast());
+        let high = _mm256_loadu_epi32(blocks.add(rows[i + 8] as usize / 32).cast());
+        _mm512_inserti64x4::<1>(_mm512_castsi256_si512(low), high)
+    }
+}
+
+/// Words 0 and 4, 1 and 5, 2 and 6, 3 and 7 of four pairs from `i` on.
+///
+/// # Safety
+/// As [`pair`].
+#[inline(always)]
+unsafe fn quads(blocks: *const [u32; 8], rows: &[u32; LANES], i: usize) -> [__m512i; 4] {
+    // SAFETY: said above.
+    unsafe {
+        let (a, b) = (pair(blocks, rows, i), pair(blocks, rows, i + 1));
+        let (c, d) = (pair(blocks, rows, i + 2), pair(blocks, rows, i + 3));
+        let (ab, cd) = (_mm512_unpacklo_epi32(a, b), _mm512_unpacklo_epi32(c, d));
+        let (ab_high, cd_high) = (_mm512_unpackhi_epi32(a, b), _mm512_unpackhi_epi32(c, d));
+        [
+            _mm512_unpacklo_epi64(ab, cd),
+            _mm512_unpackhi_epi64(ab, cd),
+            _mm512_unpacklo_epi64(ab_high, cd_high),
+            _mm512_unpackhi_epi64(ab_high, cd_high),
+        ]
+    }
+}
+
+/// Word `w` of the blocks of 16 rows, for each of the 8 words.
+///
+/// # Safety
+/// As [`pair`].
+#[inline(always)]
+unsafe fn words(blocks: *const [u32; 8], rows: &[u32; LANES]) -> [__m512i; 8] {
+    // SAFETY: said above.
+    unsafe {
+        let (first, second) = (quads(blocks, rows, 0), quads(blocks, rows, 4));
+        let low = _mm512_setr_epi64(0, 1, 8, 9, 4, 5, 12, 13);
+        let high = _mm512_setr_epi64(2, 3, 10, 11, 6, 7, 14, 15);
+        let mut words = [_mm512_setzero_si512(); 8];
+        for w in 0..4 {
+            words[w] = _mm512_permutex2var_epi64(first[w], low, second[w]);
+            words[w + 4] = _mm512_permutex2var_epi64(first[w], high, second[w]);
+        }
+        words
     }
 }
 
@@ -218,6 +273,41 @@ unsafe impl Lanes for Avx512 {
             let ones = _mm512_popcnt_epi32(_mm512_and_si512(planes, below));
             let sum = _mm512_reduce_add_epi32(_mm512_mullo_epi32(ones, weights));
             (sum as u32, _mm512_test_epi32_mask(planes, bit).into())
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn weigh_blocks(
+        blocks: *const [u32; 8],
+        rows: &[u32; LANES],
+        weights: &[u32; 8],
+        n: usize,
+    ) -> Weighed {
+        // SAFETY: the caller has a block for every row.
+        unsafe {
+            let words = words(blocks, rows);
+            let row = _mm512_loadu_epi32(rows.as_ptr().cast());
+            let last = _mm512_set1_epi32(31);
+            // Moves the bit of the row to the top, those below it behind it.
+            let up = _mm512_andnot_epi32(row, last);
+            let zero = _mm512_setzero_si512();
+            let (mut sum, mut number) = (zero, zero);
+            for p in [7, 6, 5, 4, 3, 2, 1] {
+                if p > n {
+                    continue;
+                }
+                let bits = _mm512_sllv_epi32(words[p], up);
+                let bit = _mm512_srli_epi32::<31>(bits);
+                number = _mm512_add_epi32(_mm512_add_epi32(number, number), bit);
+                let ones = _mm512_popcnt_epi32(_mm512_add_epi32(bits, bits));
+                let weight = _mm512_set1_epi32(weights[p] as i32);
+                sum = _mm512_add_epi32(sum, _mm512_mullo_epi32(ones, weight));
+            }
+            let mut weighed = Weighed::default();
+            _mm512_storeu_epi32(weighed.first.as_mut_ptr().cast(), words[0]);
+            _mm512_storeu_epi32(weighed.sum.as_mut_ptr().cast(), sum);
+            _mm512_storeu_epi32(weighed.number.as_mut_ptr().cast(), number);
+            weighed
         }
     }
 

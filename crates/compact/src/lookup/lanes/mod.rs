@@ -20,6 +20,16 @@ use crate::structure::Records;
 /// Values in a vector.
 pub const LANES: usize = 16;
 
+/// What blocks of bit planes say of 16 rows.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Weighed {
+    /// The first word of each block.
+    pub first: [u32; LANES],
+    /// See [`Lanes::weigh`].
+    pub sum: [u32; LANES],
+    pub number: [u32; LANES],
+}
+
 /// Sixteen floats and what lookups do with them. Lane 0 is the first in memory.
 ///
 /// # Safety
@@ -89,6 +99,29 @@ pub unsafe trait Lanes: Copy {
     /// and the number whose bit `p` is bit `at` of plane `p`. Both point to `n` words behind another one.
     unsafe fn weigh(planes: *const u32, weights: *const u32, n: usize, at: u32) -> (u32, u32);
 
+    /// [`weigh`](Self::weigh) of 16 rows, whose blocks have 8 words: the first of them, and `n` planes.
+    ///
+    /// Row `r` has bit `r % 32` of block `r / 32`; `weights` are those of the 8 words.
+    #[inline(always)]
+    unsafe fn weigh_blocks(
+        blocks: *const [u32; 8],
+        rows: &[u32; LANES],
+        weights: &[u32; 8],
+        n: usize,
+    ) -> Weighed {
+        let mut weighed = Weighed::default();
+        for (i, &row) in rows.iter().enumerate() {
+            // SAFETY: the caller has a block for every row.
+            unsafe {
+                let block = blocks.add(row as usize / 32).cast::<u32>();
+                weighed.first[i] = *block;
+                (weighed.sum[i], weighed.number[i]) =
+                    Self::weigh(block.add(1), weights.as_ptr().add(1), n, row % 32);
+            }
+        }
+        weighed
+    }
+
     /// The values below `bound`, as bits.
     unsafe fn below(values: &[u32; LANES], bound: u32) -> u16;
 
@@ -152,250 +185,4 @@ pub unsafe trait Lanes: Copy {
 }
 
 #[cfg(test)]
-mod tests {
-    use proptest::prelude::*;
-
-    use super::*;
-    use crate::structure::{RING, Record};
-
-    /// Every operation of `L`, as lanes.
-    unsafe fn everything<L: Lanes>(
-        bytes: &[u8],
-        n: usize,
-        mask: u16,
-        odd: usize,
-    ) -> Vec<[f32; 16]> {
-        let at = bytes.as_ptr();
-        let lanes = |x: L| {
-            let mut out = [0.0; LANES];
-            // SAFETY: the array has 16 values.
-            unsafe { x.store(out.as_mut_ptr(), LANES) };
-            out
-        };
-        // SAFETY: the caller has chosen an implementation this processor has; there are 64 bytes.
-        unsafe {
-            let x = L::load_f32(at, n);
-            let mut short = [7.0; LANES];
-            x.store(short.as_mut_ptr(), n);
-            vec![
-                lanes(x),
-                lanes(L::load_f32_in_line(
-                    at,
-                    (((1_u32 << n.min(13)) - 1) << odd) as u16,
-                )),
-                lanes(L::load_first_f32(at, ((1_u32 << n) - 1) as u16)),
-                lanes(L::load_f16(at, n)),
-                lanes(L::load_u8(at, n)),
-                lanes(L::load_u4(at, odd, n)),
-                lanes(x.mul_add(L::splat(1.7), L::load_u8(at, n))),
-                lanes(x.mul(L::splat(1.7))),
-                lanes(x.add(L::load_u8(at, n))),
-                lanes(L::splat_f16(at)),
-                lanes(L::load_u8(at, 16).first(n)),
-                lanes(L::load_u8(at, 16).expand(mask)),
-                lanes(L::expand_f32(at, mask)),
-                short,
-            ]
-        }
-    }
-
-    fn bits(all: &[[f32; 16]]) -> Vec<u32> {
-        all.iter().flatten().map(|x| x.to_bits()).collect()
-    }
-
-    /// Where a ladder with the bounds of `values` has them and their neighbours.
-    unsafe fn steps<L: Lanes>(values: &[u32; LANES]) -> Vec<u64> {
-        let mut ladder = Ladder::default();
-        let mut firsts = *values;
-        firsts.sort_unstable();
-        for (s, &first) in firsts.iter().enumerate() {
-            let start = (values[s] as usize) << s;
-            ladder.put(s, (first, start), values[s] as usize, s as u32);
-        }
-        ladder.in_line = 63 * u64::from(values[0] % 2);
-        let mut found = Vec::new();
-        for less in 0..2 {
-            let rows = values.map(|x| x.saturating_sub(less).min(u32::MAX - 1));
-            let mut records = Records::new();
-            let first = RING + 5 * LANES;
-            // SAFETY: said by the caller.
-            unsafe { L::find_steps(&ladder, &rows, &mut records, first) };
-            for p in first..first + LANES {
-                // SAFETY: just found.
-                let Record { at, kept, lanes } = unsafe { records.get(p, std::ptr::null()) };
-                found.extend([at.addr() as u64, kept.into(), lanes]);
-            }
-        }
-        found
-    }
-
-    /// The lines of rows of 16 lengths that are halved again and again, whose records stand one after the other.
-    unsafe fn lines<L: Lanes>(firsts: &[u32; LANES], rows: &[u32; LANES]) -> Vec<u64> {
-        let mut ladder = Ladder::default();
-        let mut start = 0;
-        for (s, &first) in firsts.iter().enumerate() {
-            let kept = 16_u32.unbounded_shr(s as u32);
-            ladder.put(s, (first, start), 4 * kept as usize, kept);
-            let behind = firsts.get(s + 1).map_or(first, |&next| next);
-            start += ((behind - first) as usize * 4 * kept as usize).next_multiple_of(64);
-        }
-        ladder.in_line = 63;
-        let mut records = Records::new();
-        // SAFETY: said by the caller.
-        unsafe { L::find_lines(&ladder, rows, &mut records, RING) };
-        let found = (0..LANES).map(|p| {
-            // SAFETY: just found.
-            let Record { at, lanes, .. } = unsafe { records.get_line(p, std::ptr::null()) };
-            [at.addr() as u64, lanes]
-        });
-        found.flatten().collect()
-    }
-
-    /// The operations of `L` on integers.
-    unsafe fn integers<L: Lanes>(words: &[u32], at: u32, word: u64) -> Vec<u64> {
-        let (planes, weights) = words.split_at(words.len() / 2);
-        let behind_one = |words: &[u32]| [&[9], words].concat();
-        let n = weights.len().min(planes.len());
-        let (planes, weights) = (behind_one(planes), behind_one(weights));
-        // SAFETY: the caller has chosen an implementation this processor has.
-        unsafe {
-            let (sum, number) = L::weigh(planes.as_ptr().add(1), weights.as_ptr().add(1), n, at);
-            let places = (0..66).map(|n| L::select(word, n) as u64);
-            let mut bits = [0; 4];
-            let columns = word.to_le_bytes().repeat(3);
-            L::columns(columns.as_ptr(), at as usize % 24, &mut bits);
-            let mut few = [0; 1];
-            L::columns(columns.as_ptr(), at as usize % 24, &mut few);
-            let values: [u32; LANES] = std::array::from_fn(|i| (word >> i) as u32);
-            let mut packed = [0; LANES];
-            L::compress(&values, word as u16, packed.as_mut_ptr());
-            let packed = &packed[..(word as u16).count_ones() as usize];
-            let others: [usize; LANES] = std::array::from_fn(|i| 1000 + i);
-            let mut merged = [0; LANES];
-            L::merge(&values, word as u16, (7, 64), &others, &mut merged);
-            let merged = merged.map(|x| x as u64);
-            let others = [
-                few[0],
-                sum.into(),
-                number.into(),
-                L::below(&values, at * 9999).into(),
-            ];
-            let steps = steps::<L>(&values);
-            let packed: Vec<u64> = packed.iter().map(|&x| x.into()).collect();
-            places
-                .chain(others)
-                .chain(bits)
-                .chain(packed)
-                .chain(merged)
-                .chain(steps)
-                .collect()
-        }
-    }
-
-    #[test]
-    fn addresses_are_those_worked_by_hand() {
-        let rows = std::array::from_fn(|i| 10 * i as u32);
-        let others = std::array::from_fn(|i| 1000 + i);
-        let mut found = [0; LANES];
-        // SAFETY: any processor has the portable one.
-        unsafe { Portable::merge(&rows, 0b101, (7, 64), &others, &mut found) };
-        assert_eq!(found[..5], [7, 1000, 7 + 20 * 64, 1001, 1002]);
-        assert_eq!(found[15], 1013);
-    }
-
-    #[test]
-    fn planes_are_weighed_as_by_hand() {
-        let words = [0b0110_u32, 0b1011, 0b0101, 3, 10, 100];
-        // SAFETY: any processor has the portable one.
-        let found = unsafe { integers::<Portable>(&words, 2, 0b1_0010) };
-        // Ones below bit 2: 1, 2 and 1; bits 2: 1, 0 and 1.
-        assert_eq!(found[67..69], [3 + 20 + 100, 0b101]);
-        assert_eq!(found[..4], [1, 4, 64, 64]);
-    }
-
-    proptest! {
-        #[test]
-        fn all_kinds_find_the_same_lines(
-            firsts in prop::array::uniform15(1..10_000_000_u32),
-            rows in prop::array::uniform16(0..20_000_000_u32),
-        ) {
-            let mut firsts = [&[0], &firsts[..]].concat();
-            firsts.sort_unstable();
-            let firsts: [u32; LANES] = firsts.try_into().expect("sixteen");
-            // SAFETY: any processor has the portable one.
-            let expected = unsafe { lines::<Portable>(&firsts, &rows) };
-            #[cfg(target_arch = "x86_64")]
-            for isa in crate::Isa::available() {
-                let found = match isa {
-                    crate::Isa::Portable => continue,
-                    // SAFETY: the processor has it.
-                    crate::Isa::Avx2 => unsafe { lines::<Avx2>(&firsts, &rows) },
-                    // SAFETY: likewise.
-                    crate::Isa::Avx512 => unsafe { lines::<Avx512>(&firsts, &rows) },
-                };
-                prop_assert_eq!(&expected, &found, "{:?}", isa);
-            }
-        }
-
-        #[test]
-        fn all_kinds_weigh_and_select_alike(
-            words in prop::collection::vec(any::<u32>(), 0..=16),
-            weights in prop::collection::vec(0..100_u32, 16),
-            at in 0..32_u32,
-            word: u64,
-            thin: u64,
-        ) {
-            let n = words.len();
-            let words = [words, weights[..n].to_vec()].concat();
-            let word = if thin % 2 == 0 { word & thin } else { word };
-            // SAFETY: any processor has the portable one.
-            let expected = unsafe { integers::<Portable>(&words, at, word) };
-            #[cfg(target_arch = "x86_64")]
-            for isa in crate::Isa::available() {
-                let found = match isa {
-                    crate::Isa::Portable => continue,
-                    // SAFETY: the processor has it.
-                    crate::Isa::Avx2 => unsafe { integers::<Avx2>(&words, at, word) },
-                    // SAFETY: likewise.
-                    crate::Isa::Avx512 => unsafe { integers::<Avx512>(&words, at, word) },
-                };
-                prop_assert_eq!(&expected, &found, "{:?}", isa);
-            }
-        }
-
-        #[test]
-        fn all_kinds_agree(
-            floats in prop::collection::vec(-8.0..8.0_f32, 16),
-            n in 0..=16_usize,
-            mask: u16,
-            odd in 0..3_usize,
-        ) {
-            let bytes: &[u8] = bytemuck::cast_slice(&floats);
-            // SAFETY: any processor has the portable one.
-            let expected = bits(&unsafe { everything::<Portable>(bytes, n, mask, odd) });
-            #[cfg(target_arch = "x86_64")]
-            for isa in crate::Isa::available() {
-                let found = match isa {
-                    crate::Isa::Portable => continue,
-                    // SAFETY: the processor has it.
-                    crate::Isa::Avx2 => unsafe { everything::<Avx2>(bytes, n, mask, odd) },
-                    // SAFETY: likewise.
-                    crate::Isa::Avx512 => unsafe { everything::<Avx512>(bytes, n, mask, odd) },
-                };
-                prop_assert_eq!(&expected, &bits(&found), "{:?}", isa);
-            }
-        }
-    }
-
-    #[test]
-    fn expanding_keeps_the_order() {
-        let bytes: Vec<u8> = (1..=64).collect();
-        // SAFETY: any processor has the portable one.
-        let all = unsafe { everything::<Portable>(&bytes, 16, 0b1000_0000_0000_1010, 1) };
-        let mut expected = [0.0; 16];
-        (expected[1], expected[3], expected[15]) = (1.0, 2.0, 3.0);
-        assert_eq!(all[11], expected);
-        // Half bytes 1, 2, …: the high half of byte 1, the low half of byte 2, …
-        assert_eq!(all[5][..4], [0.0, 2.0, 0.0, 3.0]);
-    }
-}
+mod tests;

@@ -1,14 +1,16 @@
 //! Records found before they are needed.
 
+use std::marker::PhantomData;
+
 use super::format::Format;
 use super::lanes::{LANES, Lanes};
 use super::row::Row;
 use crate::structure::{RING, Record, Records, Storage};
 
-/// Cache lines that are asked for and have not been read, about. The least time between asking and reading has
-/// to be that of reading from memory, some hundred nanoseconds: on a Zen 5 a dense row of 64 bytes took 2.6 ns with
-/// 64 lines, 1.85 with 128 and 1.2 with 320, which are less than half of an L1 cache. A Sapphire Rapids waited with 16 and
-/// took as long with 32, 48 and 64.
+/// Cache lines that are asked for and have not been read, about. The least time between asking and reading has to
+/// be that of reading from memory, some hundred nanoseconds: on a Zen 5 a dense row of 64 bytes took 2.6 ns with 64
+/// lines, 1.85 with 128 and 1.2 with 320, which are less than half of an L1 cache. A Sapphire Rapids waited with 16
+/// and took as long with 32, 48 and 64.
 const LINES: usize = 320;
 
 /// Ids between finding a record and reading it, for rows of so many lines.
@@ -35,17 +37,24 @@ const INDEX_AHEAD: usize = 96;
 const _: () = assert!(LINES + MOST_FOUND_AHEAD + LANES <= RING);
 
 /// Records found before they are needed: sixteen at a time where finding them is work.
-pub struct Ahead<'k> {
+pub struct Ahead<'k, R> {
     ids: &'k [u32],
     /// Unused where finding a record again is cheap.
     records: Records,
+    /// What rows are added to.
+    row: PhantomData<R>,
 }
 
-impl<'k> Ahead<'k> {
+impl<'k, L: Lanes, S: Storage, F: Format, const N: usize, const LINED: bool>
+    Ahead<'k, Row<L, S, F, N, LINED>>
+{
     #[inline(always)]
     pub fn new(ids: &'k [u32]) -> Self {
-        let records = Records::new();
-        Self { ids, records }
+        Self {
+            ids,
+            records: Records::new(),
+            row: PhantomData,
+        }
     }
 
     /// Finds the first records, and asks for them but for the first `n_asked`.
@@ -53,11 +62,7 @@ impl<'k> Ahead<'k> {
     /// # Safety
     /// The ids are rows of the storage; the processor has the instructions of `L`.
     #[inline(always)]
-    pub unsafe fn begin<L: Lanes, S: Storage, F: Format, const N: usize, const LINED: bool>(
-        &mut self,
-        row: &Row<L, S, F, N, LINED>,
-        n_asked: usize,
-    ) {
+    pub unsafe fn begin(&mut self, row: &Row<L, S, F, N, LINED>, n_asked: usize) {
         if S::INDIRECT {
             let ids = self.ids.iter().take(row.ids_ahead() + INDEX_AHEAD);
             ids.for_each(|&id| row.storage.prefetch_index(id));
@@ -86,11 +91,7 @@ impl<'k> Ahead<'k> {
     /// # Safety
     /// As [`begin`](Self::begin), and there is an id `p`.
     #[inline(always)]
-    unsafe fn record<L: Lanes, S: Storage, F: Format, const N: usize, const LINED: bool>(
-        &self,
-        row: &Row<L, S, F, N, LINED>,
-        p: usize,
-    ) -> Record {
+    unsafe fn record(&self, row: &Row<L, S, F, N, LINED>, p: usize) -> Record {
         // SAFETY: said above.
         unsafe { row.storage.locate::<L>(*self.ids.get_unchecked(p)) }
     }
@@ -100,11 +101,7 @@ impl<'k> Ahead<'k> {
     /// # Safety
     /// As [`begin`](Self::begin).
     #[inline(always)]
-    unsafe fn find_block<L: Lanes, S: Storage, F: Format, const N: usize, const LINED: bool>(
-        &mut self,
-        row: &Row<L, S, F, N, LINED>,
-        p: usize,
-    ) {
+    unsafe fn find_block(&mut self, row: &Row<L, S, F, N, LINED>, p: usize) {
         let Some(ids) = self.ids.get(p..).filter(|ids| !ids.is_empty()) else {
             return;
         };
@@ -121,9 +118,11 @@ impl<'k> Ahead<'k> {
         // SAFETY: said above.
         unsafe {
             if Row::<L, S, F, N, LINED>::ONE_LINE {
-                row.storage.locate_lines::<L>(block, &mut self.records, p);
+                row.storage
+                    .locate_block::<L, true>(block, &mut self.records, p);
             } else {
-                row.storage.locate_block::<L>(block, &mut self.records, p);
+                row.storage
+                    .locate_block::<L, false>(block, &mut self.records, p);
             }
         }
     }
@@ -133,11 +132,7 @@ impl<'k> Ahead<'k> {
     /// # Safety
     /// They have been found if there is an id `p`.
     #[inline(always)]
-    unsafe fn ask_for_block<L: Lanes, S: Storage, F: Format, const N: usize, const LINED: bool>(
-        &self,
-        row: &Row<L, S, F, N, LINED>,
-        p: usize,
-    ) {
+    unsafe fn ask_for_block(&self, row: &Row<L, S, F, N, LINED>, p: usize) {
         if p >= self.ids.len() {
             return;
         }
@@ -153,11 +148,7 @@ impl<'k> Ahead<'k> {
     /// # Safety
     /// As [`record`](Self::record).
     #[inline(always)]
-    pub unsafe fn found<L: Lanes, S: Storage, F: Format, const N: usize, const LINED: bool>(
-        &self,
-        row: &Row<L, S, F, N, LINED>,
-        p: usize,
-    ) -> Record {
+    pub unsafe fn found(&self, row: &Row<L, S, F, N, LINED>, p: usize) -> Record {
         // SAFETY: said above.
         unsafe {
             if S::COSTLY {
@@ -176,11 +167,7 @@ impl<'k> Ahead<'k> {
     /// # Safety
     /// It has.
     #[inline(always)]
-    unsafe fn kept<L: Lanes, S: Storage, F: Format, const N: usize, const LINED: bool>(
-        &self,
-        row: &Row<L, S, F, N, LINED>,
-        p: usize,
-    ) -> Record {
+    unsafe fn kept(&self, row: &Row<L, S, F, N, LINED>, p: usize) -> Record {
         let base = row.storage.base();
         // SAFETY: said above.
         unsafe {
@@ -198,12 +185,7 @@ impl<'k> Ahead<'k> {
     /// # Safety
     /// As [`begin`](Self::begin).
     #[inline(always)]
-    pub unsafe fn advance<L: Lanes, S: Storage, F: Format, const N: usize, const LINED: bool>(
-        &mut self,
-        row: &Row<L, S, F, N, LINED>,
-        p: usize,
-        end: usize,
-    ) -> usize {
+    pub unsafe fn advance(&mut self, row: &Row<L, S, F, N, LINED>, p: usize, end: usize) -> usize {
         if !S::COSTLY {
             return end;
         }

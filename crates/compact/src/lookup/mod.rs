@@ -1,8 +1,8 @@
 //! Lookups: from ids to pooled vectors.
 //!
 //! Ids of rows that stand in different places are [sorted] first, or their rows [gathered](gather); then a
-//! [kernel] runs, chosen by structure,
-//! value type, dim and processor. [`naive`] decodes row after row and is what all of it is held against.
+//! [kernel] runs, chosen by structure, value type, dim and processor. [`naive`] decodes row after row and is what
+//! all of it is held against.
 
 mod ahead;
 mod format;
@@ -118,12 +118,9 @@ fn pool_ranked(core: &Core<'_>, request: Request<'_, '_>, sorted: &mut Sorted) {
     let bags = request.bags;
     let pass = Pass {
         bags: PassBags {
-            ids: bags.ids,
             ends: bags.offsets.map(|offsets| &offsets[1..]),
             weights: bags.weights,
-            n_next: 0,
-            n_asked: 0,
-            places: None,
+            ..PassBags::of(bags.ids)
         },
         out: request.out,
         sums: Sums {

@@ -62,7 +62,19 @@ pub struct Setup {
     pub isa: Isa,
 }
 
-impl PassBags<'_> {
+impl<'k> PassBags<'k> {
+    /// Each id a bag.
+    pub fn of(ids: &'k [u32]) -> Self {
+        Self {
+            ids,
+            n_next: 0,
+            n_asked: 0,
+            ends: None,
+            weights: None,
+            places: None,
+        }
+    }
+
     /// Number of bags.
     #[inline(always)]
     pub fn n(&self) -> usize {

@@ -127,12 +127,8 @@ impl List {
     /// Each a bag, with a place.
     pub fn singles(&self) -> PassBags<'_> {
         PassBags {
-            ids: self.ids(),
-            n_next: 0,
-            n_asked: 0,
-            ends: None,
-            weights: None,
             places: Some(self.places()),
+            ..PassBags::of(self.ids())
         }
     }
 
@@ -147,12 +143,8 @@ impl List {
     /// In bags, the first of which is that of the first sample.
     pub fn bags(&self) -> PassBags<'_> {
         PassBags {
-            ids: self.ids(),
-            n_next: 0,
-            n_asked: 0,
             ends: Some(&self.ends),
-            weights: None,
-            places: None,
+            ..PassBags::of(self.ids())
         }
     }
 

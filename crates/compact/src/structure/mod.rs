@@ -36,8 +36,8 @@ pub(crate) use presence::Presence;
 use ragged::MAX_LIST_DIM;
 pub(crate) use ragged::{Bitmap, List, Prefix, Ragged};
 pub(crate) use steps::Steps;
-use storage::straddles;
 pub(crate) use storage::{ABSENT, Marks, RING, Record, Records, Storage, StoredRow};
+use storage::{locate_each, straddles};
 
 use crate::encode::{Encoding, RowsStored, TableStats};
 use crate::error::FormError;

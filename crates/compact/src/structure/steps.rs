@@ -209,25 +209,20 @@ unsafe impl Storage for Steps<'_> {
     }
 
     #[inline(always)]
-    unsafe fn locate_block<L: Lanes>(
+    unsafe fn locate_block<L: Lanes, const ONE_LINE: bool>(
         &self,
         rows: &[u32; LANES],
         records: &mut Records,
         first: usize,
     ) {
         // SAFETY: said by the caller.
-        unsafe { L::find_steps(&self.ladder, rows, records, first) };
-    }
-
-    #[inline(always)]
-    unsafe fn locate_lines<L: Lanes>(
-        &self,
-        rows: &[u32; LANES],
-        records: &mut Records,
-        first: usize,
-    ) {
-        // SAFETY: said by the caller.
-        unsafe { L::find_lines(&self.ladder, rows, records, first) };
+        unsafe {
+            if ONE_LINE {
+                L::find_lines(&self.ladder, rows, records, first);
+            } else {
+                L::find_steps(&self.ladder, rows, records, first);
+            }
+        }
     }
 
     fn row(&self, row: u32) -> StoredRow<'_> {

@@ -196,46 +196,43 @@ pub unsafe trait Storage: Copy + Sync {
         false
     }
 
-    /// Finds the records of sixteen rows: those from `first`, a multiple of 16, on.
+    /// Finds the records of sixteen rows: those from `first`, a multiple of 16, on. Where each is in one line,
+    /// `ONE_LINE`, they are noted as such.
     ///
     /// # Safety
     /// As [`locate`](Self::locate), of each row.
     #[inline(always)]
-    unsafe fn locate_block<L: Lanes>(
+    unsafe fn locate_block<L: Lanes, const ONE_LINE: bool>(
         &self,
         rows: &[u32; LANES],
         records: &mut Records,
         first: usize,
     ) {
-        for (p, &row) in (first..).zip(rows) {
-            // SAFETY: said above.
-            let Record { at, kept, lanes } = unsafe { self.locate::<L>(row) };
-            let start = at.addr().wrapping_sub(self.base().addr()) as u64;
-            records.put(p, start, kept, lanes);
-        }
-    }
-
-    /// Finds the lines that records of sixteen rows are in, one each: the storage is [`lined`](Self::lined).
-    ///
-    /// # Safety
-    /// As [`locate_block`](Self::locate_block).
-    #[inline(always)]
-    unsafe fn locate_lines<L: Lanes>(
-        &self,
-        rows: &[u32; LANES],
-        records: &mut Records,
-        first: usize,
-    ) {
-        for (p, &row) in (first..).zip(rows) {
-            // SAFETY: said above.
-            let Record { at, lanes, .. } = unsafe { self.locate::<L>(row) };
-            let start = at.addr().wrapping_sub(self.base().addr()) as u64;
-            records.put_line(p, start, lanes);
-        }
+        // SAFETY: said above.
+        unsafe { locate_each::<L, Self>(self, rows, records, first) };
     }
 
     /// The same as `locate` without any of the kernels' tricks: their oracle. Panics if there is no such row.
     fn row(&self, row: u32) -> StoredRow<'_>;
+}
+
+/// [`Storage::locate_block`], row by row, of records that are in no lines.
+///
+/// # Safety
+/// As [`Storage::locate`], of each row.
+#[inline(always)]
+pub unsafe fn locate_each<L: Lanes, S: Storage>(
+    storage: &S,
+    rows: &[u32; LANES],
+    records: &mut Records,
+    first: usize,
+) {
+    for (p, &row) in (first..).zip(rows) {
+        // SAFETY: said above.
+        let Record { at, kept, lanes } = unsafe { storage.locate::<L>(row) };
+        let start = at.addr().wrapping_sub(storage.base().addr()) as u64;
+        records.put(p, start, kept, lanes);
+    }
 }
 
 /// Whether rows of this size, one after the other, cross more cache lines than they have to.

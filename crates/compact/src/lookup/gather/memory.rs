@@ -1,7 +1,7 @@
 //! What gathering keeps from one call to the next.
 
 use super::super::lanes::LANES;
-use super::{GATHERED, MAX_DIM};
+use super::{GATHERED, LONGEST};
 use crate::bags::Output;
 
 /// Floats of a cache line.
@@ -10,7 +10,7 @@ use crate::bags::Output;
 pub struct Line([f32; LANES]);
 
 /// A row that keeps nothing.
-pub static ZEROS: [Line; MAX_DIM / LANES] = [Line([0.0; LANES]); MAX_DIM / LANES];
+pub static ZEROS: [Line; LONGEST / LANES] = [Line([0.0; LANES]); LONGEST / LANES];
 
 /// Memory for gathering rows.
 #[derive(Clone, Debug, Default)]
@@ -58,7 +58,7 @@ impl Buffer {
             self.rows.resize(GATHERED * n_lines, Line([0.0; LANES]));
         }
         let row_bytes = n_lines * size_of::<Line>();
-        let first = (self.rows.as_ptr().expose_provenance(), row_bytes);
+        let first = (self.rows.as_ptr().addr(), row_bytes);
         if self.first != first {
             self.first = first;
             self.sequence.clear();
@@ -70,6 +70,8 @@ impl Buffer {
     /// Where rows of `dim` values go, and their addresses.
     pub fn rows(&mut self, dim: usize) -> (Output<'_>, &[usize]) {
         let (at, n) = (self.rows.as_mut_ptr(), self.rows.len() * LANES);
+        // They will be read at their addresses.
+        at.expose_provenance();
         // SAFETY: lines are nothing but floats.
         let values = unsafe { std::slice::from_raw_parts_mut(at.cast(), n) };
         let rows = Output::rows(values, dim.next_multiple_of(LANES));

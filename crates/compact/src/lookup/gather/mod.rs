@@ -28,7 +28,7 @@ pub const GATHERED: usize = 2048;
 /// A group, and what is asked for of the next, have numbers.
 const _: () = assert!(GATHERED + ids_ahead(1) <= NUMBERS.len());
 /// The longest rows that gain: at most 4 lines.
-pub const MAX_DIM: usize = 64;
+pub const LONGEST: usize = 64;
 
 /// Gathers rows and adds them, some bags at a time.
 pub struct GatherPass<'p, 'r, 'o> {
@@ -42,7 +42,7 @@ pub struct GatherPass<'p, 'r, 'o> {
 /// Whether rows are pooled in this way.
 pub fn is_gathered(core: &Core<'_>, setup: &Setup) -> bool {
     let has_records = !matches!(core, Core::Positions(_));
-    has_records && core.head().n_rows() > 0 && setup.values == Values::F32 && setup.dim <= MAX_DIM
+    has_records && core.head().n_rows() > 0 && setup.values == Values::F32 && setup.dim <= LONGEST
 }
 
 impl GatherPass<'_, '_, '_> {
@@ -122,12 +122,11 @@ impl GatherPass<'_, '_, '_> {
         let n = group.ids.len();
         let pass = Pass {
             bags: PassBags {
-                ids: &NUMBERS[..n + n_next],
                 n_next,
                 n_asked,
                 ends: bags.offsets.map(|offsets| group.ends(offsets, ends)),
                 weights: bags.weights.map(|weights| &weights[group.ids.clone()]),
-                places: None,
+                ..PassBags::of(&NUMBERS[..n + n_next])
             },
             out: self.request.out.from(group.bags.start),
             sums: group.sums(bags, self.request.pooling, unit),
@@ -145,14 +144,7 @@ impl GatherPass<'_, '_, '_> {
 /// Decodes stored rows that are not in the head, one after the other.
 fn decode(core: &Core<'_>, rows: &[u32], out: Output<'_>, setup: Setup) {
     let pass = Pass {
-        bags: PassBags {
-            ids: rows,
-            n_next: 0,
-            n_asked: 0,
-            ends: None,
-            weights: None,
-            places: None,
-        },
+        bags: PassBags::of(rows),
         out,
         sums: Sums {
             begin: Begin::Zeros,

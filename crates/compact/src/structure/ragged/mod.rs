@@ -15,18 +15,21 @@
 //!
 //! Rows of a head come before and are in none of this.
 
+mod kinds;
+
 use std::hint::select_unpredictable;
 use std::marker::PhantomData;
 
 use safetensors::tensor::Dtype;
 
 use super::head::{self, Head};
-use super::{Buffer, Data, Form, Marks, Record, Records, Storage, StoredRow, Tensors};
+use super::{Buffer, Data, Form, Marks, Record, Records, Storage, StoredRow, Tensors, locate_each};
 use crate::error::{EncodeError, FormError};
 use crate::lookup::{LANES, Lanes};
 use crate::prefetch::prefetch_line;
-use crate::rows::{MAX_DIM, Rows, is_kept, prefix_len};
+use crate::rows::{MAX_DIM, Rows, is_kept};
 use crate::values::Values;
+pub use kinds::{Bitmap, Kept, List, Prefix};
 
 const INDEX: &str = ".index";
 const BLOCK: usize = 32;
@@ -38,62 +41,6 @@ const MAX_PLANES: usize = 16;
 const HALF_LINE: usize = 8;
 /// What a kernel may read beyond the longest record.
 const SLACK: usize = 64;
-
-/// Which values of a row are kept, and how the others know.
-pub trait Kept: Copy + Sync + 'static {
-    /// What stands in front of a record.
-    const MARKS: Marks;
-    /// Its name in messages.
-    const NAME: &'static str;
-
-    /// The kept values of a row, to be found in `out` or in the row itself.
-    fn kept<'a>(row: &'a [f32], out: &'a mut Vec<f32>) -> &'a [f32];
-}
-
-/// The first values of each row.
-#[derive(Clone, Copy, Debug)]
-pub struct Prefix;
-
-/// Any values of each row, with a bit for every column.
-#[derive(Clone, Copy, Debug)]
-pub struct Bitmap;
-
-/// Any values of each row, with a byte for every one.
-#[derive(Clone, Copy, Debug)]
-pub struct List;
-
-impl Kept for Prefix {
-    const MARKS: Marks = Marks::None;
-    const NAME: &'static str = "prefix";
-
-    fn kept<'a>(row: &'a [f32], _: &'a mut Vec<f32>) -> &'a [f32] {
-        &row[..prefix_len(row)]
-    }
-}
-
-impl Kept for Bitmap {
-    const MARKS: Marks = Marks::Bits;
-    const NAME: &'static str = "bitmap";
-
-    fn kept<'a>(row: &'a [f32], out: &'a mut Vec<f32>) -> &'a [f32] {
-        anywhere(row, out)
-    }
-}
-
-impl Kept for List {
-    const MARKS: Marks = Marks::Columns;
-    const NAME: &'static str = "list";
-
-    fn kept<'a>(row: &'a [f32], out: &'a mut Vec<f32>) -> &'a [f32] {
-        anywhere(row, out)
-    }
-}
-
-fn anywhere<'a>(row: &[f32], out: &'a mut Vec<f32>) -> &'a [f32] {
-    out.clear();
-    out.extend(row.iter().copied().filter(|&x| is_kept(x)));
-    out
-}
 
 /// The largest dim whose columns have one byte.
 pub const MAX_LIST_DIM: usize = 256;
@@ -295,12 +242,6 @@ impl<'a, K: Kept> Ragged<'a, K> {
         self.head
     }
 
-    /// Bytes from the payload to a place.
-    #[inline(always)]
-    fn offset(&self, at: *const u8) -> u64 {
-        at.addr().wrapping_sub(self.payload.as_ptr().addr()) as u64
-    }
-
     /// The block and the bit of a row behind the head.
     #[inline(always)]
     fn place(&self, row: u32) -> (&'a [u32], u32) {
@@ -358,26 +299,22 @@ unsafe impl<K: Kept> Storage for Ragged<'_, K> {
     }
 
     #[inline(always)]
-    unsafe fn locate_block<L: Lanes>(
+    unsafe fn locate_block<L: Lanes, const ONE_LINE: bool>(
         &self,
         rows: &[u32; LANES],
         records: &mut Records,
         first: usize,
     ) {
         if self.sizes.width != HALF_LINE {
-            for (p, &row) in (first..).zip(rows) {
-                // SAFETY: said by the caller.
-                let Record { at, kept, .. } = unsafe { self.locate::<L>(row) };
-                records.put(p, self.offset(at), kept, 0);
-            }
-            return;
+            // SAFETY: said by the caller.
+            return unsafe { locate_each::<L, Self>(self, rows, records, first) };
         }
         let behind = rows.map(|row| row - self.head.n_rows());
         let weights = self.sizes.weights.first_chunk().expect("17 weights");
         let blocks = self.index.as_ptr().cast();
         // SAFETY: the rows exist, so there is a block of 8 words for each.
         let weighed = unsafe { L::weigh_blocks(blocks, &behind, weights, self.sizes.n_planes) };
-        let nothing = self.offset(NOTHING.as_ptr());
+        let nothing = NOTHING.as_ptr().addr().wrapping_sub(self.base().addr()) as u64;
         for i in 0..LANES {
             let start = u64::from(weighed.first[i]) * ALIGN as u64 + u64::from(weighed.sum[i]);
             let kept = (weighed.number[i] >> 1) + (weighed.number[i] & 1);

@@ -7,7 +7,7 @@ use slimbed_embedding::{
     TrainedRows,
 };
 use slimbed_rng::Seed;
-use slimbed_testkit::{CountingAllocator, allocations_in};
+use slimbed_testkit::{CountingAllocator, allocations_in, in_pool};
 
 const N: usize = 1024;
 const DIM: usize = 16;
@@ -85,7 +85,5 @@ fn check() {
 /// One test, because the count is that of the whole process.
 #[test]
 fn steps_and_lookups_do_not_allocate() {
-    // Inside of a pool: a call from outside is queued by rayon, which allocates.
-    let pool = rayon::ThreadPoolBuilder::new().num_threads(2);
-    pool.build().unwrap().install(check);
+    in_pool(2, check).unwrap();
 }

@@ -6,7 +6,7 @@ use slimbed_embedding::{
     RowSettings, SparseRule, StepSize, expand, gather, lookup, reduce,
 };
 use slimbed_rng::Seed;
-use slimbed_testkit::{CountingAllocator, allocations_in};
+use slimbed_testkit::{CountingAllocator, allocations_in, in_pool};
 
 const N: usize = 2048;
 const DIM: usize = 16;
@@ -79,12 +79,6 @@ fn train(layer: &mut PlainEmbedding, batches: &[Vec<Ids>], embeddings: &mut [f32
     }
 }
 
-/// Inside of a pool: a call from outside is queued by rayon, which allocates.
-fn in_pool(test: impl FnOnce() + Send) {
-    let pool = rayon::ThreadPoolBuilder::new().num_threads(2);
-    pool.build().unwrap().install(test);
-}
-
 fn check_steps_and_lookups() {
     let batches: Vec<_> = (0..25).map(ids).collect();
     let mut embeddings = vec![0.0; N * N_FIELDS * DIM];
@@ -129,6 +123,6 @@ fn steps_lookups_and_kernels_do_not_allocate() {
         allocations_in(|| drop(std::hint::black_box(Box::new(1)))),
         1
     );
-    in_pool(check_steps_and_lookups);
-    in_pool(check_kernels);
+    in_pool(2, check_steps_and_lookups).unwrap();
+    in_pool(2, check_kernels).unwrap();
 }

@@ -6,7 +6,7 @@ use slimbed_embedding::{
 };
 use slimbed_mlet::MletEmbedding;
 use slimbed_rng::Seed;
-use slimbed_testkit::{CountingAllocator, allocations_in};
+use slimbed_testkit::{CountingAllocator, allocations_in, in_pool};
 
 const N: usize = 2048;
 const DIM: usize = 8;
@@ -94,10 +94,8 @@ fn check_steps() {
     }
 }
 
-/// One test, because the count is that of the whole process; inside of a pool, because a call from outside
-/// is queued by rayon, which allocates.
+/// One test, because the count is that of the whole process.
 #[test]
 fn steps_and_lookups_do_not_allocate() {
-    let pool = rayon::ThreadPoolBuilder::new().num_threads(2);
-    pool.build().unwrap().install(check_steps);
+    in_pool(2, check_steps).unwrap();
 }

@@ -7,7 +7,7 @@ use slimbed_embedding::{
 };
 use slimbed_pep::{Granularity, PepEmbedding, PepSettings};
 use slimbed_rng::Seed;
-use slimbed_testkit::{CountingAllocator, allocations_in};
+use slimbed_testkit::{CountingAllocator, allocations_in, in_pool};
 
 const N: usize = 2048;
 const DIM: usize = 16;
@@ -65,9 +65,7 @@ fn train(layer: &mut PepEmbedding, batches: &[Vec<Vec<u32>>], embeddings: &mut [
 /// One test, because the count is that of the whole process.
 #[test]
 fn steps_and_lookups_do_not_allocate() {
-    // Inside of a pool: a call from outside is queued by rayon, which allocates.
-    let pool = rayon::ThreadPoolBuilder::new().num_threads(2);
-    pool.build().unwrap().install(|| {
+    in_pool(2, || {
         let batches: Vec<_> = (0..15).map(ids).collect();
         let mut embeddings = vec![0.0; N * N_ROWS.len() * DIM];
         for granularity in [
@@ -80,5 +78,6 @@ fn steps_and_lookups_do_not_allocate() {
             let found = allocations_in(|| train(&mut layer, &batches[5..], &mut embeddings));
             assert_eq!(found, 0, "10 steps of {granularity:?}");
         }
-    });
+    })
+    .unwrap();
 }

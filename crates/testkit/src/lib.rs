@@ -1,9 +1,12 @@
 //! What the tests of several crates need.
 //!
 //! - [`CountingAllocator`] and [`allocations_in`]: whether a piece of work allocates.
+//! - [`in_pool`]: runs it where rayon's own allocations are over.
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+
+use rayon::{ThreadPoolBuildError, ThreadPoolBuilder};
 
 static IS_COUNTING: AtomicBool = AtomicBool::new(false);
 static N_ALLOCATIONS: AtomicUsize = AtomicUsize::new(0);
@@ -49,6 +52,24 @@ pub fn allocations_in(work: impl FnOnce()) -> usize {
     N_ALLOCATIONS.load(Ordering::SeqCst)
 }
 
+/// Runs `work` on a thread of a rayon pool of `n_threads`, all of which have run a task before.
+///
+/// Work that comes from outside of a pool is queued, and a thread makes its queue when it starts, which may be
+/// long after the pool was built, and an entry for collecting garbage when it looks for a task first: all of
+/// these allocate.
+///
+/// # Errors
+///
+/// The system gives no more threads.
+pub fn in_pool<T: Send>(
+    n_threads: usize,
+    work: impl FnOnce() -> T + Send,
+) -> Result<T, ThreadPoolBuildError> {
+    let pool = ThreadPoolBuilder::new().num_threads(n_threads).build()?;
+    pool.broadcast(|_| ());
+    Ok(pool.install(work))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -56,8 +77,9 @@ mod tests {
     #[global_allocator]
     static ALLOCATOR: CountingAllocator = CountingAllocator;
 
+    /// One test, because the count is that of the whole process.
     #[test]
-    fn allocations_of_all_threads_are_counted() {
+    fn allocations_of_all_threads_are_counted_and_those_of_a_pool_are_over() {
         let mut values: Vec<Box<u32>> = Vec::with_capacity(8);
         assert_eq!(allocations_in(|| values.push(Box::new(1))), 1);
         assert_eq!(allocations_in(|| values.clear()), 0);
@@ -67,5 +89,9 @@ mod tests {
             });
         });
         assert!(found > 1, "a thread's own and the one it makes: {found}");
+        let idle = || std::thread::sleep(std::time::Duration::from_millis(20));
+        // Many threads, so that one of them would start late.
+        let found = in_pool(64, || allocations_in(idle));
+        assert_eq!(found.expect("64 threads"), 0, "in a pool that is idle");
     }
 }

@@ -6,7 +6,7 @@ use slimbed_data::{Batch, FieldIds};
 use slimbed_embedding::{FieldSpec, PlainEmbedding, Pooling, RowInit, RowSettings, SparseRule};
 use slimbed_fused::{DenseRule, Precision, WeightDecay, bf16_is_available};
 use slimbed_rng::Seed;
-use slimbed_testkit::{CountingAllocator, allocations_in};
+use slimbed_testkit::{CountingAllocator, allocations_in, in_pool};
 use slimbed_train::{Engine, Learner, ModelConfig, Rates};
 
 const N: usize = 700;
@@ -77,18 +77,16 @@ fn allocations(precision: Precision) -> usize {
         factor: 1.0,
     };
     let (warm_up, counted) = batches.split_at(WARM_UP_STEPS);
-    let mut found = 0;
-    let pool = rayon::ThreadPoolBuilder::new().num_threads(2);
-    pool.build().unwrap().install(|| {
+    in_pool(2, || {
         let mut take = |batches: &[Batch]| {
             for (step, batch) in batches.iter().enumerate() {
                 learner.step(batch, step as u64, rates).unwrap();
             }
         };
         take(warm_up);
-        found = allocations_in(|| take(counted));
-    });
-    found
+        allocations_in(|| take(counted))
+    })
+    .unwrap()
 }
 
 /// Steps that fill the buffers, those of the products on every thread among them.

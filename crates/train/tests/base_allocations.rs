@@ -6,7 +6,7 @@ use slimbed_data::{Batch, FieldIds};
 use slimbed_embedding::{FieldSpec, PlainEmbedding, Pooling, RowInit, RowSettings, SparseRule};
 use slimbed_fused::{DenseRule, WeightDecay, bf16_is_available};
 use slimbed_rng::Seed;
-use slimbed_testkit::{CountingAllocator, allocations_in};
+use slimbed_testkit::{CountingAllocator, allocations_in, in_pool};
 use slimbed_train::{Engine, Learner, ModelConfig, ModelKind, Rates};
 
 const N: usize = 300;
@@ -87,9 +87,7 @@ fn allocations(kind: ModelKind) -> usize {
         embedding: 1e-2,
         factor: 1.0,
     };
-    let mut found = 0;
-    let pool = rayon::ThreadPoolBuilder::new().num_threads(2);
-    pool.build().unwrap().install(|| {
+    in_pool(2, || {
         let mut take = || {
             for (step, batch) in batches.iter().enumerate() {
                 learner.step(batch, step as u64, rates).unwrap();
@@ -98,9 +96,9 @@ fn allocations(kind: ModelKind) -> usize {
         // Twice: how tasks fall on threads differs, and each thread has buffers of its own.
         take();
         take();
-        found = allocations_in(take);
-    });
-    found
+        allocations_in(take)
+    })
+    .unwrap()
 }
 
 #[test]

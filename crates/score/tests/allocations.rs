@@ -6,13 +6,12 @@ mod common;
 use common::{Case, Ids};
 use slimbed_compact::{Artefact, Bags};
 use slimbed_score::{Batch, Scorer};
-use slimbed_testkit::{CountingAllocator, allocations_in};
+use slimbed_testkit::{CountingAllocator, allocations_in, in_pool};
 
 #[global_allocator]
 static ALLOCATOR: CountingAllocator = CountingAllocator;
 
-#[test]
-fn small_batches_are_scored_without_allocating() {
+fn check() {
     let case = Case::kaggle();
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("model.safetensors");
@@ -40,4 +39,9 @@ fn small_batches_are_scored_without_allocating() {
             assert_eq!(found, 0, "batch {i} of {n}");
         }
     }
+}
+
+#[test]
+fn small_batches_are_scored_without_allocating() {
+    in_pool(2, check).unwrap();
 }

@@ -56,7 +56,8 @@ pub fn allocations_in(work: impl FnOnce()) -> usize {
 ///
 /// Work that comes from outside of a pool is queued, and a thread makes its queue when it starts, which may be
 /// long after the pool was built, and an entry for collecting garbage when it looks for a task first: all of
-/// these allocate.
+/// these allocate. So do threads that end: a test needs one pool for all it counts, and nothing of it outside,
+/// where rayon's global pool would start.
 ///
 /// # Errors
 ///

@@ -251,6 +251,13 @@ impl<'a, K: Kept> Ragged<'a, K> {
     }
 }
 
+/// The number of values a row keeps, from its bits in all planes: that number less one in the upper bits, behind a
+/// bit that says whether there are any.
+#[inline(always)]
+fn n_kept(bits: u32) -> u32 {
+    (bits >> 1) + (bits & 1)
+}
+
 // SAFETY: `check` has seen that the end of every block's records leaves room for the longest read; a
 // record begins before that end. The longest read is that of as many values as the planes can count. The
 // head has whole rows; a row that is absent keeps nothing.
@@ -290,8 +297,7 @@ unsafe impl<K: Kept> Storage for Ragged<'_, K> {
             )
         };
         let start = start as usize * ALIGN + bytes as usize;
-        // The number less one in the upper bits, and 0 if none is kept.
-        let kept = (bits >> 1) + (bits & 1);
+        let kept = n_kept(bits);
         let at = self.payload.as_ptr().wrapping_add(start);
         // Without a branch, which would be hard to predict, and nothing far away for nothing.
         let at = select_unpredictable(kept == 0, NOTHING.as_ptr(), at);
@@ -317,7 +323,7 @@ unsafe impl<K: Kept> Storage for Ragged<'_, K> {
         let nothing = NOTHING.as_ptr().addr().wrapping_sub(self.base().addr()) as u64;
         for i in 0..LANES {
             let start = u64::from(weighed.first[i]) * ALIGN as u64 + u64::from(weighed.sum[i]);
-            let kept = (weighed.number[i] >> 1) + (weighed.number[i] & 1);
+            let kept = n_kept(weighed.number[i]);
             let start = select_unpredictable(kept == 0, nothing, start);
             records.put(first + i, start, kept, 0);
         }

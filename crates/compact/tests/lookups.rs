@@ -8,7 +8,7 @@ use sample::{Pattern, Sample};
 use serde_json::json;
 use slimbed_compact::{
     Artefact, Bags, Combine, Encoding, FieldTable, Isa, Output, PartTable, Pooling, Projection,
-    Rows, Scratch, Sharing, Structure, Table, Values, naive, write,
+    Rows, RowsStored, Scratch, Sharing, Structure, Table, Values, naive, write,
 };
 
 fn patterns() -> impl Strategy<Value = Pattern> {
@@ -51,6 +51,21 @@ fn in_every_encoding(
     (encodings, dir, artefact)
 }
 
+fn kept(row: &[f32]) -> Vec<f32> {
+    row.iter().copied().filter(|&x| x != 0.0).collect()
+}
+
+/// The values that share scale and bias with those of `row`, stored as positions: of 128 rows that are stored.
+fn kept_in_block(sample: &Sample, encoding: Encoding, row: usize) -> Vec<f32> {
+    let is_stored =
+        |&i: &usize| encoding.rows == RowsStored::All || sample.row(i).iter().any(|&x| x != 0.0);
+    let stored = (encoding.n_head as usize..sample.n_rows).filter(is_stored);
+    let stored: Vec<usize> = stored.collect();
+    let block = stored.chunks(128).find(|block| block.contains(&row));
+    let rows = block.unwrap_or_default().iter();
+    rows.flat_map(|&i| kept(sample.row(i))).collect()
+}
+
 /// How far a decoded value of `row` may be from the exact one.
 fn tolerance(sample: &Sample, encoding: Encoding, row: usize) -> f32 {
     let levels = match encoding.values {
@@ -61,7 +76,6 @@ fn tolerance(sample: &Sample, encoding: Encoding, row: usize) -> f32 {
         Values::Int8 => 255.0,
         Values::Int4 => 15.0,
     };
-    let kept = |row: &[f32]| -> Vec<f32> { row.iter().copied().filter(|&x| x != 0.0).collect() };
     let prefix = |row: &[f32]| -> Vec<f32> {
         let last = row.iter().rposition(|&x| x != 0.0);
         row[..last.map_or(0, |last| last + 1)].to_vec()
@@ -73,8 +87,7 @@ fn tolerance(sample: &Sample, encoding: Encoding, row: usize) -> f32 {
         // With zeros, if a row behind is longer.
         Structure::Steps => [prefix(sample.row(row)), vec![0.0]].concat(),
         Structure::Bitmap | Structure::List => kept(sample.row(row)),
-        // Scale and bias of a block of rows; present rows may be any of them.
-        Structure::Positions => kept(&sample.values),
+        Structure::Positions => kept_in_block(sample, encoding, row),
     };
     let low = values.iter().copied().fold(f32::INFINITY, f32::min);
     let high = values.iter().copied().fold(f32::NEG_INFINITY, f32::max);

@@ -41,6 +41,8 @@ pub struct Ahead<'k, R> {
     ids: &'k [u32],
     /// Unused where finding a record again is cheap.
     records: Records,
+    /// The id whose record is at the first place, of those that are read now.
+    turn: usize,
     /// What rows are added to.
     row: PhantomData<R>,
 }
@@ -53,6 +55,7 @@ impl<'k, L: Lanes, S: Storage, F: Format, const N: usize, const LINED: bool>
         Self {
             ids,
             records: Records::new(),
+            turn: 0,
             row: PhantomData,
         }
     }
@@ -137,9 +140,9 @@ impl<'k, L: Lanes, S: Storage, F: Format, const N: usize, const LINED: bool>
             return;
         }
         let first = p % RING;
-        for p in first..first + LANES {
+        for place in first..first + LANES {
             // SAFETY: said above.
-            row.prefetch(unsafe { self.kept(row, p) });
+            row.prefetch(unsafe { self.kept(row, place) });
         }
     }
 
@@ -152,7 +155,7 @@ impl<'k, L: Lanes, S: Storage, F: Format, const N: usize, const LINED: bool>
         // SAFETY: said above.
         unsafe {
             if S::COSTLY {
-                return self.kept(row, p);
+                return self.kept(row, p - self.turn);
             }
             let ahead = row.ids_ahead();
             if p + ahead < self.ids.len() {
@@ -162,19 +165,19 @@ impl<'k, L: Lanes, S: Storage, F: Format, const N: usize, const LINED: bool>
         }
     }
 
-    /// The record of id `p`, which has been found and kept.
+    /// The record that is kept at a place.
     ///
     /// # Safety
-    /// It has.
+    /// There is one.
     #[inline(always)]
-    unsafe fn kept(&self, row: &Row<L, S, F, N, LINED>, p: usize) -> Record {
+    unsafe fn kept(&self, row: &Row<L, S, F, N, LINED>, place: usize) -> Record {
         let base = row.storage.base();
         // SAFETY: said above.
         unsafe {
             if Row::<L, S, F, N, LINED>::ONE_LINE {
-                self.records.get_line(p, base)
+                self.records.get_line(place, base)
             } else {
-                self.records.get(p, base)
+                self.records.get::<LINED>(place, base)
             }
         }
     }
@@ -189,6 +192,7 @@ impl<'k, L: Lanes, S: Storage, F: Format, const N: usize, const LINED: bool>
         if !S::COSTLY {
             return end;
         }
+        self.turn = p - p % RING;
         let stop = end.min((p / LANES + 1) * LANES);
         if !p.is_multiple_of(LANES) {
             return stop;

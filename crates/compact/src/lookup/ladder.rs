@@ -19,24 +19,25 @@ pub struct Ladder {
     pub kept: [u32; LANES],
     /// As many ones, at most 64.
     pub lanes: [u64; LANES],
-    /// 63 where records are found as lines, 0 where as they are.
-    pub in_line: u64,
     /// [`origins`](Self::origins) in words of 4 bytes, modulo 2³².
     pub origin_words: [u32; LANES],
     /// Words of a record.
     pub row_words: [u32; LANES],
-    /// Of [`lanes`](Self::lanes) those of one line.
+    /// [`lanes`](Self::lanes) of records that are in one line.
     pub line_lanes: [u32; LANES],
 }
+
+/// Most ranges of records that are in one line each: 0, 1, 2, 4, 8 and 16 floats.
+pub const MOST_IN_LINE: usize = 6;
 
 /// Where a record is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Found {
-    /// Its first byte, or that of its first line.
+    /// Its first byte.
     pub start: u64,
     /// Number of values it keeps.
     pub kept: u32,
-    /// Which of the floats of its lines they are.
+    /// As many ones.
     pub lanes: u64,
 }
 
@@ -48,7 +49,6 @@ impl Default for Ladder {
             row_bytes: [0; LANES],
             kept: [0; LANES],
             lanes: [0; LANES],
-            in_line: 0,
             origin_words: [0; LANES],
             row_words: [0; LANES],
             line_lanes: [0; LANES],
@@ -91,12 +91,10 @@ impl Ladder {
     #[inline(always)]
     pub fn find(&self, row: u32) -> Found {
         let s = self.step(row);
-        let start = self.start(s, row);
-        let skip = start & self.in_line;
         Found {
-            start: start - skip,
+            start: self.start(s, row),
             kept: self.kept[s],
-            lanes: self.lanes[s] << (skip / 4),
+            lanes: self.lanes[s],
         }
     }
 }

@@ -136,7 +136,7 @@ impl<L: Lanes, S: Storage, F: Format, const N: usize, const LINED: bool> Row<L, 
         // SAFETY: said above.
         unsafe {
             let weight = weight.map(|weight| L::splat(weight));
-            let row = L::load_f32_in_line(record.at, record.lanes as u16);
+            let row = L::load_f32_in_line(record.at, record.skip, record.lanes as u16);
             self.sums[0] = plus(self.sums[0], row, weight);
             for (v, sum) in self.sums.iter_mut().enumerate().skip(1) {
                 let mask = record.lanes.unbounded_shr((v * LANES) as u32) as u16;

@@ -109,6 +109,7 @@ pub struct Steps<'a> {
     payload: &'a [u8],
     ladder: Ladder,
     straddles: bool,
+    lined: bool,
 }
 
 impl<'a> Steps<'a> {
@@ -136,13 +137,11 @@ impl<'a> Steps<'a> {
         }
         // Their words have to be numbers of 32 bits.
         let few = u32::try_from(end / size_of::<u32>()).is_ok();
-        if values == Values::F32 && dim <= 64 && !crosses && few {
-            ladder.in_line = LINE as u64 - 1;
-        }
         Ok(Self {
             payload: tensors.bytes("", Dtype::U8, &[Some(end + LINE)])?,
             ladder,
             straddles: crosses,
+            lined: values == Values::F32 && dim <= 64 && !crosses && few,
         })
     }
 }
@@ -196,16 +195,13 @@ unsafe impl Storage for Steps<'_> {
     #[inline(always)]
     unsafe fn locate<L: Lanes>(&self, row: u32) -> Record {
         let found = self.ladder.find(row);
-        Record {
-            at: self.payload.as_ptr().wrapping_add(found.start as usize),
-            kept: found.kept,
-            lanes: found.lanes,
-        }
+        let at = self.payload.as_ptr().wrapping_add(found.start as usize);
+        Record::kept(at, found.kept)
     }
 
     #[inline(always)]
     fn lined(&self) -> bool {
-        self.ladder.in_line > 0
+        self.lined
     }
 
     #[inline(always)]

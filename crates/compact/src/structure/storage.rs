@@ -15,7 +15,9 @@ pub struct Record {
     pub at: *const u8,
     /// Number of kept values; of masked ones about.
     pub kept: u32,
-    /// Of lined floats: which of the 16 of each line are the row's, 16 bits a line. `at` is the first line.
+    /// Of lined floats, whose `at` is their first line: how many of its floats are in front of them, modulo 16.
+    pub skip: u32,
+    /// Of lined floats: a one for each.
     pub lanes: u64,
 }
 
@@ -31,7 +33,9 @@ pub struct Records {
     pub lanes: [MaybeUninit<u64>; RING],
     /// Of records that are in one line each: words of 4 bytes from the storage's base to the line.
     pub line: [MaybeUninit<u32>; RING],
-    /// Which of the 16 words of the line are the record's.
+    /// Words in front of the record in that line, modulo 16.
+    pub skip: [MaybeUninit<u32>; RING],
+    /// A one for each word of the record.
     pub in_line: [MaybeUninit<u32>; RING],
 }
 
@@ -44,6 +48,7 @@ impl Records {
             kept: [const { MaybeUninit::uninit() }; RING],
             lanes: [const { MaybeUninit::uninit() }; RING],
             line: [const { MaybeUninit::uninit() }; RING],
+            skip: [const { MaybeUninit::uninit() }; RING],
             in_line: [const { MaybeUninit::uninit() }; RING],
         }
     }
@@ -61,41 +66,54 @@ impl Records {
     #[inline(always)]
     pub fn put_line(&mut self, p: usize, start: u64, lanes: u64) {
         let i = p % RING;
-        self.line[i].write((start / lines::WORD as u64) as u32);
+        let word = (start / lines::WORD as u64) as u32;
+        self.line[i].write(word - word % LANES as u32);
+        self.skip[i].write(word);
         self.in_line[i].write(lanes as u32);
     }
 
-    /// Record `p`, noted as a line, of a storage with this base.
+    /// The record at place `i`, noted as a line, of a storage with this base.
     ///
     /// # Safety
-    /// It has been noted.
+    /// It has been noted; `i` is below [`RING`].
     #[inline(always)]
-    pub unsafe fn get_line(&self, p: usize, base: *const u8) -> Record {
-        let i = p % RING;
+    pub unsafe fn get_line(&self, i: usize, base: *const u8) -> Record {
         // SAFETY: said above.
-        let (line, lanes) = unsafe { (self.line[i].assume_init(), self.in_line[i].assume_init()) };
-        Record {
-            at: base.wrapping_add(line as usize * lines::WORD),
-            kept: 0,
-            lanes: lanes.into(),
+        unsafe {
+            let line = self.line.get_unchecked(i).assume_init() as usize;
+            Record {
+                at: base.wrapping_add(line * lines::WORD),
+                kept: 0,
+                skip: self.skip.get_unchecked(i).assume_init(),
+                lanes: self.in_line.get_unchecked(i).assume_init().into(),
+            }
         }
     }
 
-    /// Record `p` of a storage with this base.
+    /// The record at place `i` of a storage with this base, in lines or not.
     ///
     /// # Safety
-    /// It has been noted.
+    /// As [`get_line`](Self::get_line).
     #[inline(always)]
-    pub unsafe fn get(&self, p: usize, base: *const u8) -> Record {
-        let i = p % RING;
+    pub unsafe fn get<const LINED: bool>(&self, i: usize, base: *const u8) -> Record {
         // SAFETY: said above.
-        unsafe {
-            Record {
-                at: base.wrapping_add(self.start[i].assume_init() as usize),
-                kept: self.kept[i].assume_init(),
-                lanes: self.lanes[i].assume_init(),
-            }
+        let (start, kept, lanes) = unsafe {
+            (
+                self.start.get_unchecked(i).assume_init() as usize,
+                self.kept.get_unchecked(i).assume_init(),
+                self.lanes.get_unchecked(i).assume_init(),
+            )
+        };
+        if LINED {
+            let skip = start % lines::LINE;
+            return Record {
+                at: base.wrapping_add(start - skip),
+                kept,
+                skip: (skip / lines::WORD) as u32,
+                lanes,
+            };
         }
+        Record::kept(base.wrapping_add(start), kept)
     }
 }
 
@@ -109,8 +127,12 @@ impl Record {
     /// A row that keeps `kept` values, in no lines.
     #[inline(always)]
     pub fn kept(at: *const u8, kept: u32) -> Self {
-        let lanes = 0;
-        Self { at, kept, lanes }
+        Self {
+            at,
+            kept,
+            skip: 0,
+            lanes: 0,
+        }
     }
 }
 
@@ -229,9 +251,9 @@ pub unsafe fn locate_each<L: Lanes, S: Storage>(
 ) {
     for (p, &row) in (first..).zip(rows) {
         // SAFETY: said above.
-        let Record { at, kept, lanes } = unsafe { storage.locate::<L>(row) };
+        let Record { at, kept, .. } = unsafe { storage.locate::<L>(row) };
         let start = at.addr().wrapping_sub(storage.base().addr()) as u64;
-        records.put(p, start, kept, lanes);
+        records.put(p, start, kept, 0);
     }
 }
 

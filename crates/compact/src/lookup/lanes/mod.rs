@@ -42,10 +42,11 @@ pub unsafe trait Lanes: Copy {
     /// `n` 32-bit floats.
     unsafe fn load_f32(at: *const u8, n: usize) -> Self;
 
-    /// The 32-bit floats of a line of 16 whose bits, one after the other, are set. The whole line may be read.
+    /// As many 32-bit floats of a line of 16 as `mask`, ones from bit 0 on, has bits, from number `skip` modulo 16
+    /// on. The whole line may be read.
     #[inline(always)]
-    unsafe fn load_f32_in_line(line: *const u8, mask: u16) -> Self {
-        let skip = 4 * mask.trailing_zeros() as usize;
+    unsafe fn load_f32_in_line(line: *const u8, skip: u32, mask: u16) -> Self {
+        let skip = 4 * (skip as usize % LANES);
         // SAFETY: said by the caller.
         unsafe { Self::load_f32(line.wrapping_add(skip), mask.count_ones() as usize) }
     }
@@ -139,7 +140,8 @@ pub unsafe trait Lanes: Copy {
         }
     }
 
-    /// The same of rows that are in one line each.
+    /// The same of rows that are in one line each, of at most [`MOST_IN_LINE`](super::ladder::MOST_IN_LINE)
+    /// ranges.
     #[inline(always)]
     unsafe fn find_lines(
         ladder: &Ladder,

@@ -4,6 +4,7 @@ use std::arch::x86_64::*;
 
 use super::super::{LANES, Ladder, Weighed};
 use super::low;
+use crate::lookup::ladder::MOST_IN_LINE;
 use crate::structure::{RING, Records};
 
 /// [`Lanes::weigh`](super::super::Lanes::weigh) of at most 7 planes behind a word, in half a line: a wide load would
@@ -64,6 +65,22 @@ unsafe fn steps(ladder: &Ladder, row: __m512i) -> __m512i {
     }
 }
 
+/// The range of each row, of at most [`MOST_IN_LINE`].
+///
+/// # Safety
+/// The processor has AVX-512.
+#[inline(always)]
+unsafe fn few_steps(ladder: &Ladder, row: __m512i) -> __m512i {
+    let bounds = ladder.bounds[..MOST_IN_LINE - 1].iter();
+    // SAFETY: said above.
+    unsafe {
+        bounds.fold(_mm512_setzero_si512(), |step, &bound| {
+            let behind = _mm512_cmple_epu32_mask(_mm512_set1_epi32(bound as i32), row);
+            _mm512_mask_add_epi32(step, behind, step, _mm512_set1_epi32(16 + 1))
+        })
+    }
+}
+
 /// The value of each row's range.
 ///
 /// # Safety
@@ -102,17 +119,13 @@ pub unsafe fn find_steps(
             let [low, high] = [0, 8].map(|i| _mm512_loadu_epi64(at.add(i)));
             _mm512_permutex2var_epi64(low, step, high)
         };
-        let in_line = _mm512_set1_epi64(ladder.in_line as i64);
         let parts = halves(row).into_iter().zip(halves(bytes)).zip(halves(step));
         for (i, ((row, bytes), step)) in parts.enumerate() {
             let before = _mm512_mul_epu32(row, bytes);
             let start = _mm512_add_epi64(both(&ladder.origins, step), before);
-            let skip = _mm512_and_si512(start, in_line);
             let lanes = both(&ladder.lanes, step);
-            let lanes = _mm512_sllv_epi64(lanes, _mm512_srli_epi64::<2>(skip));
             let at = first + 8 * i;
-            let to = records.start.as_mut_ptr().add(at);
-            _mm512_storeu_epi64(to.cast(), _mm512_sub_epi64(start, skip));
+            _mm512_storeu_epi64(records.start.as_mut_ptr().add(at).cast(), start);
             _mm512_storeu_epi64(records.lanes.as_mut_ptr().add(at).cast(), lanes);
         }
     }
@@ -133,13 +146,13 @@ pub unsafe fn find_lines(
     // SAFETY: said above; there are 16 records from `first` on.
     unsafe {
         let row = _mm512_loadu_epi32(rows.as_ptr().cast());
-        let step = steps(ladder, row);
+        let step = few_steps(ladder, row);
         let before = _mm512_mullo_epi32(row, of_step(step, &ladder.row_words));
         let word = _mm512_add_epi32(of_step(step, &ladder.origin_words), before);
-        let skip = _mm512_and_si512(word, _mm512_set1_epi32(15));
-        let line = _mm512_sub_epi32(word, skip);
+        let line = _mm512_andnot_si512(_mm512_set1_epi32(15), word);
         _mm512_storeu_epi32(records.line.as_mut_ptr().add(first).cast(), line);
-        let lanes = _mm512_sllv_epi32(of_step(step, &ladder.line_lanes), skip);
+        _mm512_storeu_epi32(records.skip.as_mut_ptr().add(first).cast(), word);
+        let lanes = of_step(step, &ladder.line_lanes);
         _mm512_storeu_epi32(records.in_line.as_mut_ptr().add(first).cast(), lanes);
     }
 }

@@ -49,9 +49,15 @@ unsafe impl Lanes for Avx512 {
 
     // A load that reaches into the next line waits for it, though it is masked.
     #[inline(always)]
-    unsafe fn load_f32_in_line(line: *const u8, mask: u16) -> Self {
+    unsafe fn load_f32_in_line(line: *const u8, skip: u32, mask: u16) -> Self {
         // SAFETY: the caller has 64 bytes.
-        unsafe { Self(_mm512_maskz_compress_ps(mask, _mm512_loadu_ps(line.cast()))) }
+        unsafe {
+            let first = _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
+            // Of which only the lowest 4 bits count.
+            let from = _mm512_add_epi32(first, _mm512_set1_epi32(skip as i32));
+            let line = _mm512_loadu_ps(line.cast());
+            Self(_mm512_maskz_permutexvar_ps(mask, from, line))
+        }
     }
 
     #[inline(always)]

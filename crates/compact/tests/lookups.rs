@@ -186,12 +186,12 @@ proptest! {
 
 #[test]
 fn long_bags_and_batches_agree_with_the_naive_lookup() {
-    // More ids than are sorted at once, a bag that is longer still, empty ones between.
+    // More bags and ids than are sorted or gathered at once, a bag that is longer still, empty ones between.
     let lengths = [
-        vec![3; 700],
+        vec![3; 1400],
         vec![0; 5],
-        vec![5000],
-        vec![0; 1500],
+        vec![9000],
+        vec![0; 3000],
         vec![20; 120],
     ]
     .concat();

@@ -23,8 +23,9 @@ use crate::Values;
 use crate::bags::Output;
 use crate::structure::{Addresses, Core, Head};
 
-/// Ids that are gathered together.
-pub const GATHERED: usize = 2048;
+/// Ids that are gathered together: each time the first rows behind the head are waited for. At 95 % pruned, d = 16
+/// and 20 ids a bag a Zen 5 took 2.2 ns with 2,048, 2.1 with 4,096 and with 8,192, and decoded rows should stay in L2.
+pub const GATHERED: usize = 4096;
 /// A group, and what is asked for of the next, have numbers.
 const _: () = assert!(GATHERED + ids_ahead(1) <= NUMBERS.len());
 /// The longest rows that gain: at most 4 lines.

@@ -21,7 +21,7 @@ mod sorted;
 
 pub use isa::Isa;
 pub(crate) use isa::Work;
-pub(crate) use ladder::Ladder;
+pub(crate) use ladder::{Ladder, MOST_IN_LINE};
 pub(crate) use lanes::{LANES, Lanes, Portable};
 
 use crate::bags::{Bags, Output, Pooling};

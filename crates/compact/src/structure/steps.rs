@@ -15,7 +15,7 @@ use super::lines::LINE;
 use super::{Buffer, Data, Form, Marks, Record, Records, Storage, StoredRow, Tensors, straddles};
 use crate::encode::Falling;
 use crate::error::FormError;
-use crate::lookup::{LANES, Ladder, Lanes};
+use crate::lookup::{LANES, Ladder, Lanes, MOST_IN_LINE};
 use crate::rows::{Rows, prefix_len};
 use crate::values::Values;
 
@@ -137,6 +137,9 @@ impl<'a> Steps<'a> {
         }
         // Their words have to be numbers of 32 bits.
         let few = u32::try_from(end / size_of::<u32>()).is_ok();
+        debug_assert!(
+            dim > LANES || crosses || values != Values::F32 || index.len() <= MOST_IN_LINE
+        );
         Ok(Self {
             payload: tensors.bytes("", Dtype::U8, &[Some(end + LINE)])?,
             ladder,
@@ -211,7 +214,7 @@ unsafe impl Storage for Steps<'_> {
         records: &mut Records,
         first: usize,
     ) {
-        // SAFETY: said by the caller.
+        // SAFETY: said by the caller; rows in one line each have `MOST_IN_LINE` lengths, which falls from step to step.
         unsafe {
             if ONE_LINE {
                 L::find_lines(&self.ladder, rows, records, first);
@@ -263,6 +266,15 @@ mod tests {
             lined(&Falling::of((0..=12).rev()), Values::Int8, 64),
             expected
         );
+    }
+
+    #[test]
+    fn rows_in_one_line_have_few_lengths() {
+        let in_line = (0..=LINE).filter(|&t| {
+            let row_bytes = Values::F32.record_bytes(t);
+            row_bytes <= LINE && !straddles(row_bytes)
+        });
+        assert_eq!(in_line.count(), MOST_IN_LINE);
     }
 
     #[test]

@@ -140,7 +140,7 @@ pub unsafe trait Lanes: Copy {
         }
     }
 
-    /// The same of rows that are in one line each, of at most [`MOST_IN_LINE`](super::ladder::MOST_IN_LINE)
+    /// The same of rows that are in one line each, of at most [`MOST_IN_LINE`](crate::lookup::MOST_IN_LINE)
     /// ranges.
     #[inline(always)]
     unsafe fn find_lines(

@@ -2,8 +2,8 @@
 
 use proptest::prelude::*;
 
-use super::super::ladder::MOST_IN_LINE;
 use super::*;
+use crate::lookup::MOST_IN_LINE;
 use crate::structure::{RING, Record};
 
 /// Every operation of `L`, as lanes.

@@ -4,7 +4,7 @@ use std::arch::x86_64::*;
 
 use super::super::{LANES, Ladder, Weighed};
 use super::low;
-use crate::lookup::ladder::MOST_IN_LINE;
+use crate::lookup::MOST_IN_LINE;
 use crate::structure::{RING, Records};
 
 /// [`Lanes::weigh`](super::super::Lanes::weigh) of at most 7 planes behind a word, in half a line: a wide load would

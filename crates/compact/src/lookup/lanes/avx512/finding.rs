@@ -3,7 +3,7 @@
 use std::arch::x86_64::*;
 
 use super::super::{LANES, Ladder, Weighed};
-use super::low;
+use super::{in_register, low};
 use crate::lookup::MOST_IN_LINE;
 use crate::structure::{RING, Records};
 
@@ -276,10 +276,10 @@ pub unsafe fn merge(
         let high = address(high);
         let is_other = !mask as u8;
         let n = is_other.count_ones() as usize;
-        let first = _mm512_loadu_epi64(others.as_ptr().cast());
+        let first = in_register(_mm512_loadu_epi64(others.as_ptr().cast()));
         let low = _mm512_mask_expand_epi64(low, is_other, first);
         let is_other = (!mask >> 8) as u8;
-        let next = _mm512_loadu_epi64(others.as_ptr().add(n).cast());
+        let next = in_register(_mm512_loadu_epi64(others.as_ptr().add(n).cast()));
         let high = _mm512_mask_expand_epi64(high, is_other, next);
         _mm512_storeu_epi64(to.as_mut_ptr().cast(), low);
         _mm512_storeu_epi64(to.as_mut_ptr().add(8).cast(), high);

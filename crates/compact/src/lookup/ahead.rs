@@ -41,7 +41,8 @@ pub struct Ahead<'k, R> {
     ids: &'k [u32],
     /// Unused where finding a record again is cheap.
     records: Records,
-    /// The id whose record is at the first place, of those that are read now.
+    /// The id whose record is at the first place, of those that are read now: places then grow with ids, where the
+    /// remainder of each would be instructions that the reading of rows waits for.
     turn: usize,
     /// What rows are added to.
     row: PhantomData<R>,

@@ -137,14 +137,13 @@ impl<'a> Steps<'a> {
         }
         // Their words have to be numbers of 32 bits.
         let few = u32::try_from(end / size_of::<u32>()).is_ok();
-        debug_assert!(
-            dim > LANES || crosses || values != Values::F32 || index.len() <= MOST_IN_LINE
-        );
+        let lined = values == Values::F32 && dim <= 64 && !crosses && few;
+        debug_assert!(!lined || dim > LANES || index.len() <= MOST_IN_LINE);
         Ok(Self {
             payload: tensors.bytes("", Dtype::U8, &[Some(end + LINE)])?,
             ladder,
             straddles: crosses,
-            lined: values == Values::F32 && dim <= 64 && !crosses && few,
+            lined,
         })
     }
 }

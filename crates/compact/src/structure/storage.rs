@@ -211,8 +211,8 @@ pub unsafe trait Storage: Copy + Sync {
     /// The row exists, not in the head, and the processor has the instructions of `L`.
     unsafe fn locate<L: Lanes>(&self, row: u32) -> Record;
 
-    /// Whether records have [lanes](Record::lanes): floats, at most 64, in lines of 64 bytes that may be read
-    /// as a whole.
+    /// Whether records found in blocks have [lanes](Record::lanes): floats, at most 64, in lines of 64 bytes that
+    /// may be read as a whole.
     #[inline(always)]
     fn lined(&self) -> bool {
         false
